@@ -1,0 +1,4 @@
+//! The agent: it knows the datastore and the operator, and of the kernel only what `dataplane` tells.
+#![forbid(unsafe_code)]
+
+pub mod syncer;

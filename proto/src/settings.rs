@@ -1,0 +1,113 @@
+//! What of the configuration decides packets: the values that calculation and rendering need, already parsed.
+//!
+//! Where they come from, and every other parameter, is the agent's `config`.
+
+use crate::rule::{PortRange, Protocol};
+use ipnet::IpNet;
+
+/// One failsafe: traffic that no local policy may cut.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Failsafe {
+    /// TCP, UDP or SCTP.
+    pub protocol: Protocol,
+    /// Destination port, 0 to 65535.
+    pub port: u16,
+    /// Only from (inbound) or to (outbound) this net; `None` is any address of both families.
+    pub net: Option<IpNet>,
+}
+
+impl Failsafe {
+    /// The port as a range of one.
+    pub fn ports(&self) -> PortRange {
+        PortRange::single(self.port)
+    }
+}
+
+/// `DefaultEndpointToHostAction`: what becomes of traffic from local workloads to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum EndpointToHostAction {
+    Drop,
+    Return,
+    Accept,
+}
+
+/// `NftablesFilterDenyAction` (or the Iptables one): how a denied packet ends where the kernel lets us choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DenyAction {
+    /// Silently.
+    Drop,
+    /// With an ICMP error. Only in input, forward and output; elsewhere the kernel refuses it and we drop.
+    Reject,
+}
+
+/// `EssentialICMPv6` (D5): whether neighbour discovery and multicast listener reports obey policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum EssentialIcmpV6 {
+    Allow,
+    Policy,
+}
+
+/// Which links can never have a host endpoint of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum InterfaceExclude {
+    /// This name.
+    Name(String),
+    /// Names in which this regular expression (Go's RE2 syntax, unanchored) is found.
+    Regex(String),
+}
+
+/// The settings that shape the ruleset. All of them apply live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `InterfacePrefix`: links whose name begins with one of these belong to local workloads.
+    pub workload_prefixes: Vec<String>,
+    /// `InterfaceExclude`.
+    pub exclude: Vec<InterfaceExclude>,
+    /// `FailsafeInboundHostPorts`.
+    pub failsafe_in: Vec<Failsafe>,
+    /// `FailsafeOutboundHostPorts`.
+    pub failsafe_out: Vec<Failsafe>,
+    /// `DefaultEndpointToHostAction`.
+    pub endpoint_to_host: EndpointToHostAction,
+    /// `NftablesFilterDenyAction`.
+    pub deny: DenyAction,
+    /// `DisableConntrackInvalidCheck` is its negation.
+    pub drop_invalid: bool,
+    /// `Ipv6Support`; when false IPv6 passes every stage.
+    pub ipv6: bool,
+    /// `EssentialICMPv6`.
+    pub essential_icmpv6: EssentialIcmpV6,
+    /// `WildcardCoversLoopback`: Enabled.
+    pub wildcard_covers_loopback: bool,
+    /// `LogPrefix`, for rules with action Log.
+    pub log_prefix: String,
+    /// `NftablesMarkMask`: the bits of the packet mark that are ours; at least three.
+    pub mark_mask: u32,
+}
+
+impl Default for Settings {
+    /// The defaults of Felix v3.29, and of our own parameters.
+    fn default() -> Self {
+        let failsafe = |(protocol, port)| Failsafe { protocol, port, net: None };
+        let tcp = |port| (Protocol::TCP, port);
+        let shared = [179, 2379, 2380, 5473, 6443, 6666, 6667].map(tcp);
+        let first_in = [(Protocol::TCP, 22), (Protocol::UDP, 68)];
+        let first_out = [(Protocol::UDP, 53), (Protocol::UDP, 67)];
+        Self {
+            workload_prefixes: vec!["cali".into()],
+            exclude: vec![InterfaceExclude::Name("kube-ipvs0".into())],
+            failsafe_in: first_in.into_iter().chain(shared).map(failsafe).collect(),
+            failsafe_out: first_out.into_iter().chain(shared).map(failsafe).collect(),
+            endpoint_to_host: EndpointToHostAction::Drop,
+            deny: DenyAction::Drop,
+            drop_invalid: true,
+            ipv6: true,
+            essential_icmpv6: EssentialIcmpV6::Allow,
+            wildcard_covers_loopback: true,
+            log_prefix: "calico-packet".into(),
+            mark_mask: 0xffff_0000,
+        }
+    }
+}

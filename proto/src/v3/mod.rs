@@ -1,0 +1,1 @@
+//! Resources as spelled: the JSON that calicoctl v3.29 writes, field for field and in its order.
