@@ -2,6 +2,8 @@
 //!
 //! | module | pure? | what |
 //! |---|---|---|
+//! | [`render`] | yes | what should be enforced, as a ruleset, incrementally |
 //! | [`ruleset`] | yes | what a ruleset is: chains, rules, sets, elements; and changes to one |
 
+pub mod render;
 pub mod ruleset;
