@@ -2,11 +2,13 @@
 //!
 //! | module | pure? | what |
 //! |---|---|---|
+//! | [`diff`] | yes | what is missing between two rulesets, as one transaction |
 //! | [`endpoint`] | yes | which host endpoint governs which link |
 //! | [`link`] | its table | links and their addresses, from rtnetlink |
 //! | [`render`] | yes | what should be enforced, as a ruleset, incrementally |
 //! | [`ruleset`] | yes | what a ruleset is: chains, rules, sets, elements; and changes to one |
 
+pub mod diff;
 pub mod endpoint;
 pub mod link;
 pub mod render;
