@@ -3,6 +3,7 @@
 
 use super::Handle;
 use crate::ruleset::{ChainName, Change, Position, Rule};
+use std::ops::Range;
 
 /// Most insertions and deletions that are looked for one by one. Beyond, most of the chain is new anyway; it also
 /// bounds the search, which costs the length of the chain plus the square of this.
@@ -15,9 +16,10 @@ pub const REFILL_MAX: usize = 128;
 /// How to get from a chain's rules to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edits {
-    /// These changes, in this order; then the rules have these handles.
+    /// These changes, in this order; then the rules have these handles. `added` says which of the rules each added
+    /// one is.
     #[allow(missing_docs)]
-    Changes { changes: Vec<Change>, handles: Vec<Handle> },
+    Changes { changes: Vec<Change>, handles: Vec<Handle>, added: Vec<usize> },
     /// A handle is needed that we do not have, and the chain is too long to be written anew for that.
     HandlesNeeded,
 }
@@ -27,26 +29,22 @@ pub enum Edits {
 /// `old` has one handle for each rule that the kernel has; `same(i, j)` says whether that rule `i` is rule `j` of
 /// `new`.
 pub fn edits(chain: &ChainName, old: &[Handle], new: &[Rule], same: &dyn Fn(usize, usize) -> bool) -> Edits {
-    let Some(kept) = kept(old.len(), new.len(), same) else { return refilled(chain, new) };
-    if let Some(changes) = by_handle(chain, old, new, &kept) {
+    let Some(kept) = kept(old.len(), new.len(), same) else { return refill(chain, new) };
+    if let Some((changes, added)) = by_handle(chain, old, new, &kept) {
         let mut handles = vec![None; new.len()];
         for (i, j) in kept {
             handles[j] = old[i];
         }
-        return Edits::Changes { changes, handles };
+        return Edits::Changes { changes, handles, added };
     }
-    if new.len() > REFILL_MAX { Edits::HandlesNeeded } else { refilled(chain, new) }
+    if new.len() > REFILL_MAX { Edits::HandlesNeeded } else { refill(chain, new) }
 }
 
 /// Empties the chain and writes it anew, in one transaction: no packet sees it empty.
-pub fn refill(chain: &ChainName, new: &[Rule]) -> Vec<Change> {
+pub fn refill(chain: &ChainName, new: &[Rule]) -> Edits {
     let mut changes = vec![Change::FlushChain(chain.clone())];
     super::append_rules(&mut changes, chain, new);
-    changes
-}
-
-fn refilled(chain: &ChainName, new: &[Rule]) -> Edits {
-    Edits::Changes { changes: refill(chain, new), handles: vec![None; new.len()] }
+    Edits::Changes { changes, handles: vec![None; new.len()], added: (0..new.len()).collect() }
 }
 
 fn by_handle(
@@ -54,12 +52,16 @@ fn by_handle(
     old: &[Handle],
     new: &[Rule],
     kept: &[(usize, usize)],
-) -> Option<Vec<Change>> {
-    let (mut changes, mut deletions) = (vec![], vec![]);
+) -> Option<(Vec<Change>, Vec<usize>)> {
+    let (mut changes, mut added, mut deletions) = (vec![], vec![], vec![]);
     let (mut i, mut j, mut before) = (0, 0, None);
     for &(kept_i, kept_j) in kept.iter().chain([&(old.len(), new.len())]) {
         let after = old.get(kept_i).copied();
-        insertions(&mut changes, chain, &new[j..kept_j], before, after)?;
+        let (at, order) = place(j..kept_j, before, after)?;
+        for at_new in order {
+            changes.push(Change::AddRule { chain: chain.clone(), rule: new[at_new].clone(), at });
+            added.push(at_new);
+        }
         for handle in &old[i..kept_i] {
             deletions.push(Change::DeleteRule { chain: chain.clone(), handle: (*handle)?.get() });
         }
@@ -67,31 +69,19 @@ fn by_handle(
     }
     // No anchor is ever deleted, so the order between the two does not matter to the kernel.
     changes.append(&mut deletions);
-    Some(changes)
+    Some((changes, added))
 }
 
-/// Puts `rules` between two rules that stay; `after` is `None` at the end of the chain.
-fn insertions(
-    changes: &mut Vec<Change>,
-    chain: &ChainName,
-    rules: &[Rule],
-    before: Handle,
-    after: Option<Handle>,
-) -> Option<()> {
-    let add = |at| move |rule: &Rule| Change::AddRule { chain: chain.clone(), rule: rule.clone(), at };
-    match (rules, after, before) {
-        ([], ..) => {}
-        (_, None, _) => changes.extend(rules.iter().map(add(Position::End))),
-        (_, Some(Some(next)), _) => {
-            changes.extend(rules.iter().map(add(Position::Before { handle: next.get() })));
-        }
+/// Where rules go between two that stay, and in which order; `after` is `None` at the end of the chain.
+fn place(rules: Range<usize>, before: Handle, after: Option<Handle>) -> Option<(Position, Vec<usize>)> {
+    Some(match (after, before) {
+        _ if rules.is_empty() => (Position::End, vec![]),
+        (None, _) => (Position::End, rules.collect()),
+        (Some(Some(next)), _) => (Position::Before { handle: next.get() }, rules.collect()),
         // Each lands directly behind the anchor, so the last goes first.
-        (_, Some(None), Some(previous)) => {
-            changes.extend(rules.iter().rev().map(add(Position::After { handle: previous.get() })));
-        }
-        (_, Some(None), None) => return None,
-    }
-    Some(())
+        (Some(None), Some(previous)) => (Position::After { handle: previous.get() }, rules.rev().collect()),
+        (Some(None), None) => return None,
+    })
 }
 
 /// Pairs of positions that are the same rule, ascending in both, as many as possible (Myers' greedy search). `None`

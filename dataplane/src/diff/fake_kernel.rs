@@ -59,11 +59,11 @@ struct Hooked {
 type Verdicts = Result<(), &'static str>;
 
 impl FakeKernel {
-    /// Commits everything as one batch.
+    /// Commits everything as one batch; gives the handles of the added rules, in order.
     ///
     /// # Errors
     /// [`Refused`]: nothing has changed.
-    pub fn commit(&mut self, transaction: &Transaction) -> Result<(), Refused> {
+    pub fn commit(&mut self, transaction: &Transaction) -> Result<Vec<u64>, Refused> {
         if transaction.generation.is_some_and(|planned| planned != self.generation) {
             return Err(Refused { index: None, errno: "ERESTART" });
         }
@@ -85,12 +85,15 @@ impl FakeKernel {
         Ok(fates)
     }
 
-    fn batch<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Result<(), Refused> {
+    fn batch<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Result<Vec<u64>, Refused> {
         let (mut next, before) = (self.clone(), self.handles);
-        let mut last = None;
+        let (mut last, mut handles) = (None, vec![]);
         for (index, change) in changes.enumerate() {
             next.change(change, before).map_err(|errno| Refused { index: Some(index), errno })?;
             last = Some(index);
+            if matches!(change, Change::AddRule { .. }) {
+                handles.push(next.handles);
+            }
         }
         if next.table.as_ref().is_some_and(|table| !table.nests()) {
             return Err(Refused { index: last, errno: "EMLINK" });
@@ -99,7 +102,7 @@ impl FakeKernel {
             next.generation += 1;
             *self = next;
         }
-        Ok(())
+        Ok(handles)
     }
 
     fn change(&mut self, change: &Change, before: u64) -> Verdicts {

@@ -66,6 +66,7 @@ struct Work<'a> {
     switch: [Vec<Change>; 5],
     cleanup: Vec<Change>,
     model: Model,
+    added: BTreeMap<ChainName, Vec<usize>>,
     /// Lists that a rule of the kernel, which we know, looks up.
     live: BTreeSet<SetId>,
     /// Whether the kernel runs rules of which we do not know what they look up.
@@ -95,6 +96,7 @@ impl<'a> Work<'a> {
             switch: Default::default(),
             cleanup: vec![],
             model: Model::new(),
+            added: BTreeMap::new(),
             live: BTreeSet::new(),
             unknown_rules: false,
         }
@@ -104,7 +106,7 @@ impl<'a> Work<'a> {
         let switch = self.switch.into_iter().flatten().collect();
         let transaction = Transaction { inert: self.inert, switch, cleanup: self.cleanup, generation: None };
         let chains = self.model.into_iter().map(|(name, known)| (name, Some(known))).collect();
-        Plan { transaction, chains }
+        Plan { transaction, chains, added: self.added }
     }
 
     fn sets(&mut self) {
@@ -154,10 +156,15 @@ impl<'a> Work<'a> {
         let old: Vec<Handle> = there.rules.iter().map(|rule| NonZeroU64::new(rule.handle)).collect();
         let same = |i: usize, j: usize| there.rules[i].fingerprint == Some(wanted[j]);
         let edits = chain::edits(name, &old, &chain.rules, &same);
-        let (changes, handles) = match edits {
-            chain::Edits::Changes { changes, handles } => (changes, handles),
-            chain::Edits::HandlesNeeded => (chain::refill(name, &chain.rules), vec![None; chain.rules.len()]),
+        // A dump has every handle; without one the chain is written anew.
+        let edits = match edits {
+            chain::Edits::HandlesNeeded => chain::refill(name, &chain.rules),
+            edits => edits,
         };
+        let chain::Edits::Changes { changes, handles, added } = edits else {
+            return KnownChain::without_handles(chain.clone());
+        };
+        self.added.insert(name.clone(), added);
         let kept = chain.rules.iter().zip(&handles).filter(|(_, handle)| handle.is_some());
         self.live.extend(kept.clone().flat_map(|(rule, _)| lists(rule)));
         self.unknown_rules |= kept.count() < there.rules.len();

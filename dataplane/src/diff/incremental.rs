@@ -35,7 +35,9 @@ pub fn incremental(model: &Model, changes: &Changes) -> Result<Plan, Need> {
             }
             (Some(old), Some(chain)) if old.chain.base == chain.base => {
                 let target = if chain.base.is_some() { &mut bases } else { &mut edited };
-                Some(edit(target, name, old, chain)?)
+                let (known, added) = edit(target, name, old, chain)?;
+                plan.added.insert(name.clone(), added);
+                Some(known)
             }
             (old, Some(chain)) => {
                 if old.is_some() {
@@ -72,13 +74,13 @@ fn edit(
     name: &ChainName,
     old: &KnownChain,
     new: &Arc<Chain>,
-) -> Result<KnownChain, Need> {
+) -> Result<(KnownChain, Vec<usize>), Need> {
     // Whole rules, comments included: people and later commands read those in the kernel.
     let same = |i: usize, j: usize| old.chain.rules[i] == new.rules[j];
     match chain::edits(name, &old.handles, &new.rules, &same) {
-        chain::Edits::Changes { changes: edits, handles } => {
+        chain::Edits::Changes { changes: edits, handles, added } => {
             changes.extend(edits);
-            Ok(KnownChain { chain: new.clone(), handles })
+            Ok((KnownChain { chain: new.clone(), handles }, added))
         }
         chain::Edits::HandlesNeeded => Err(Need::Handles(name.clone())),
     }

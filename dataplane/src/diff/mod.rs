@@ -54,9 +54,41 @@ pub struct Plan {
     pub transaction: Transaction,
     /// Chains that are known otherwise afterwards; `None`: gone.
     pub chains: BTreeMap<ChainName, Option<KnownChain>>,
+    /// Which rule of its chain each added rule is, in the order of the transaction's `AddRule`s of that chain. For
+    /// chains that are not here it is the order of the rules.
+    pub added: BTreeMap<ChainName, Vec<usize>>,
 }
 
 impl Plan {
+    /// Which rule of its chain each `AddRule` of the transaction adds, in order.
+    pub fn additions(&self) -> Vec<(ChainName, usize)> {
+        let mut counts: BTreeMap<&ChainName, usize> = BTreeMap::new();
+        let mut additions = vec![];
+        for change in self.transaction.changes() {
+            if let Change::AddRule { chain, .. } = change {
+                let count = counts.entry(chain).or_default();
+                let at = self.added.get(chain).and_then(|order| order.get(*count)).copied().unwrap_or(*count);
+                additions.push((chain.clone(), at));
+                *count += 1;
+            }
+        }
+        additions
+    }
+
+    /// Takes in the handles that the kernel gave the added rules, in the order of [`Self::additions`].
+    pub fn take_handles(&mut self, additions: &[(ChainName, usize)], handles: &[u64]) {
+        if additions.len() != handles.len() {
+            return;
+        }
+        for ((chain, at), handle) in additions.iter().zip(handles) {
+            if let Some(Some(known)) = self.chains.get_mut(chain)
+                && let Some(slot) = known.handles.get_mut(*at)
+            {
+                *slot = NonZeroU64::new(*handle);
+            }
+        }
+    }
+
     /// Takes into `model` what is so after the commit.
     pub fn apply(self, model: &mut Model) {
         for (name, known) in self.chains {

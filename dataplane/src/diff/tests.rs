@@ -264,11 +264,12 @@ proptest! {
     fn change_by_change_leads_to_what_is_desired(history in prop::collection::vec(ruleset(), 2..6), parts: bool) {
         let (mut kernel, mut model) = kernel_with(&history[0]);
         for step in history.windows(2) {
-            let plan = incremental(&model, &changes(&step[0], &step[1])).unwrap();
+            let mut plan = incremental(&model, &changes(&step[0], &step[1])).unwrap();
             if parts {
                 in_parts(&mut kernel, &plan.transaction);
             } else {
-                kernel.commit(&plan.transaction).unwrap();
+                let handles = kernel.commit(&plan.transaction).unwrap();
+                plan.take_handles(&plan.additions(), &handles);
             }
             prop_assert_eq!(&kernel.ruleset(), &step[1]);
             plan.apply(&mut model);
