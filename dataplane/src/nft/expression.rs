@@ -95,8 +95,11 @@ impl Scratch {
         Self(Box::new([0; 512]))
     }
 
-    /// The header of an empty message.
+    /// The header of an empty message. The buffer is cleared where it was used: the C library leaves the padding of
+    /// attributes as it finds it, and equal expressions have to be equal bytes.
     fn header(&mut self) -> *mut libc::nlmsghdr {
+        let used = (self.0[0] as usize).div_ceil(4).min(self.0.len());
+        self.0[..used].fill(0);
         self.0[0] = size_of::<libc::nlmsghdr>() as u32;
         self.0.as_mut_ptr().cast()
     }
