@@ -5,11 +5,13 @@
 //! | [`diff`] | yes | what is missing between two rulesets, as one transaction |
 //! | [`endpoint`] | yes | which host endpoint governs which link |
 //! | [`link`] | its table | links and their addresses, from rtnetlink |
+//! | [`nft`] | no | the kernel's nf_tables: transactions to it, and what it holds |
 //! | [`render`] | yes | what should be enforced, as a ruleset, incrementally |
 //! | [`ruleset`] | yes | what a ruleset is: chains, rules, sets, elements; and changes to one |
 
 pub mod diff;
 pub mod endpoint;
 pub mod link;
+pub mod nft;
 pub mod render;
 pub mod ruleset;
