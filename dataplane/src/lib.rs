@@ -6,6 +6,7 @@
 //! | [`endpoint`] | yes | which host endpoint governs which link |
 //! | [`link`] | its table | links and their addresses, from rtnetlink |
 //! | [`nft`] | no | the kernel's nf_tables: transactions to it, and what it holds |
+//! | [`reconciler`] | yes | the state machine: events in, at most one piece of work for the kernel out |
 //! | [`render`] | yes | what should be enforced, as a ruleset, incrementally |
 //! | [`ruleset`] | yes | what a ruleset is: chains, rules, sets, elements; and changes to one |
 
@@ -13,5 +14,6 @@ pub mod diff;
 pub mod endpoint;
 pub mod link;
 pub mod nft;
+pub mod reconciler;
 pub mod render;
 pub mod ruleset;

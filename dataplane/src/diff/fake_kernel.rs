@@ -274,7 +274,7 @@ pub struct Fate {
 impl Fate {
     fn take(&mut self, table: &Table, set: SetName, list: Option<SetId>) {
         let elements = table.sets.get(&set).into_iter().flatten();
-        let elements = elements.filter(|element| super::list_of(element) == list);
+        let elements = elements.filter(|element| element.list() == list);
         self.elements.extend(elements.map(|element| (set, element.clone())));
     }
 
