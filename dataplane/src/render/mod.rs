@@ -266,7 +266,7 @@ impl Renderer {
     }
 
     fn touch_base_chains(&mut self) {
-        base::STAGES.map(|stage| self.graph.touch(Spec::Base(stage).chain_name()));
+        base::STAGES.iter().for_each(|&stage| self.graph.touch(Spec::Base(stage).chain_name()));
     }
 
     fn set_settings(&mut self, settings: &Arc<Settings>) {
