@@ -2,6 +2,7 @@
 
 use super::{
     Inputs,
+    comment::readable,
     criterion::{byte, nets_statements, port_statement},
     draft::Draft,
     policy::profile_rules,
@@ -50,7 +51,7 @@ impl Inputs {
         self.tiers(&endpoint.normal, direction, kind, &mut draft);
         if self.profiles(endpoint, direction, kind, &mut draft) {
             let deny = Statement::Verdict(self.deny(kind));
-            draft.push([deny], &format!("end of endpoint {name} {direction}"));
+            draft.push([deny], &format!("end of endpoint {} {direction}", readable(name.as_str())));
         }
         draft
     }
@@ -108,7 +109,7 @@ impl Inputs {
             match self.profiles.get(name) {
                 None => {
                     let deny = Statement::Verdict(self.deny(kind));
-                    draft.push([deny], &format!("unknown profile {name}"));
+                    draft.push([deny], &format!("unknown profile {}", readable(name.as_str())));
                     return false;
                 }
                 Some(profile) if profile_rules(profile, direction).is_empty() => {}
