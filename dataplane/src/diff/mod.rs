@@ -144,4 +144,4 @@ fn add_inner_chains(changes: &mut Vec<Change>, chains: &[(&ChainName, &Arc<Chain
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
