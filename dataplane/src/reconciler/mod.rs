@@ -16,7 +16,7 @@ pub mod isolation;
 pub mod report;
 mod work;
 
-pub use self::work::{Counters, Outcome, Render, Work};
+pub use self::work::{Counters, Outcome, Render, Work, with_causes};
 
 use self::{
     isolation::{Isolation, Refusal},

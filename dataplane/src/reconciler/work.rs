@@ -1,6 +1,7 @@
 //! What goes in and out of the reconciler: what it drives, what it asks of the kernel, and what it hears back. Pure data.
 
 use crate::{
+    nft::{CommitError, Committed},
     render::{Changes, Renderer},
     ruleset::{ChainName, Ruleset, Transaction},
 };
@@ -8,7 +9,7 @@ use proto::{
     id::{HostEndpointName, IfName},
     update::Update,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, error::Error};
 
 /// What rendering offers: [`Renderer`], or another in tests.
 #[allow(missing_docs)]
@@ -75,6 +76,31 @@ pub enum Outcome {
     Overtaken,
     /// Anything else; what is in force is learnt from the next dump.
     Failed(String),
+}
+
+impl From<Result<Committed, CommitError>> for Outcome {
+    fn from(result: Result<Committed, CommitError>) -> Self {
+        match result {
+            Ok(Committed { handles, left_behind, .. }) => {
+                Self::InForce { handles, left_behind: left_behind.map(|error| with_causes(&error)) }
+            }
+            Err(CommitError::Refused { change, index, errno, .. }) => {
+                Self::Refused { index, change, reason: errno.to_string() }
+            }
+            Err(CommitError::StaleGeneration { .. }) => Self::Overtaken,
+            Err(
+                error @ (CommitError::TooLarge { .. }
+                | CommitError::OutcomeUnknown(_)
+                | CommitError::Socket(_)),
+            ) => Self::Failed(with_causes(&error)),
+        }
+    }
+}
+
+/// An error and what caused it, in one line.
+pub fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// What has happened so far.
