@@ -73,7 +73,7 @@ impl Failure {
             | Problem::Invalid { path, .. } => *path = whole,
             _ => {}
         }
-        YamlError { line: self.line.unwrap_or(line), problem }
+        YamlError::new(self.line.unwrap_or(line), problem)
     }
 }
 

@@ -41,7 +41,13 @@ pub struct YamlError {
     /// The line, from 1; 0 where none is to blame.
     pub line: usize,
     /// What is wrong there.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
+}
+
+impl YamlError {
+    fn new(line: usize, problem: Problem) -> Self {
+        Self { line, problem: Box::new(problem) }
+    }
 }
 
 impl fmt::Display for YamlError {
@@ -147,7 +153,7 @@ impl Document {
     fn header(&self, field: &str) -> Result<Option<String>, YamlError> {
         let Kind::Mapping(entries) = &self.node.kind else {
             let problem = Problem::NotAResource(self.node.describe());
-            return Err(YamlError { line: self.line(), problem });
+            return Err(YamlError::new(self.line(), problem));
         };
         match entries.iter().find(|(key, _)| key.text == field) {
             Some((_, value)) => decode::decode(value),
@@ -168,7 +174,7 @@ impl Document {
                 ("apiVersion" | "kind" | "metadata" | "items", _) => {}
                 (other, _) => {
                     let problem = Problem::UnknownField { path: "list".to_owned(), field: other.to_owned() };
-                    return Err(YamlError { line: key.line, problem });
+                    return Err(YamlError::new(key.line, problem));
                 }
             }
         }

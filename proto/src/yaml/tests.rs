@@ -114,7 +114,7 @@ fn a_text_is_split_into_resources() {
 #[test]
 fn limits_hold() {
     let deep = "[".repeat(DEPTH_MAX + 1);
-    assert_eq!(documents(&deep).expect_err("deep").problem, Problem::TooDeep);
+    assert_eq!(*documents(&deep).expect_err("deep").problem, Problem::TooDeep);
     for opening in ["[", "{a: ", "- ", "? "] {
         assert!(
             documents(&opening.repeat(100_000)).is_err(),
@@ -125,11 +125,11 @@ fn limits_hold() {
         let previous = format!("*a{}, ", n - 1).repeat(8);
         format!("{text}a{n}: &a{n} [{previous}]\n")
     });
-    assert_eq!(documents(&bomb).expect_err("bomb").problem, Problem::TooManyAliases);
+    assert_eq!(*documents(&bomb).expect_err("bomb").problem, Problem::TooManyAliases);
     let long = "#".repeat(TEXT_BYTES_MAX + 1);
-    assert!(matches!(documents(&long).expect_err("long").problem, Problem::TooLong { .. }));
+    assert!(matches!(*documents(&long).expect_err("long").problem, Problem::TooLong { .. }));
     let inside = documents("a: &a [*a]").expect_err("an alias inside of its own anchor");
-    assert_eq!(inside.problem, Problem::UnknownAlias);
+    assert_eq!(*inside.problem, Problem::UnknownAlias);
 }
 
 #[test]

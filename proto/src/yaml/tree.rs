@@ -59,15 +59,14 @@ impl Node {
 /// The roots of the documents of a text; empty ones are left out.
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, YamlError> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(YamlError { line: 0, problem: Problem::TooLong { bytes: text.len() } });
+        return Err(YamlError::new(0, Problem::TooLong { bytes: text.len() }));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parser = Parser::new_from_str(text);
     let mut builder = Builder::default();
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| YamlError {
-            line: error.marker().line(),
-            problem: Problem::Syntax(error.info().to_owned()),
+        let (event, span) = event.map_err(|error| {
+            YamlError::new(error.marker().line(), Problem::Syntax(error.info().to_owned()))
         })?;
         builder.event(event, span.start.line())?;
     }
@@ -96,7 +95,7 @@ struct Builder {
 
 impl Builder {
     fn event(&mut self, event: Event<'_>, line: usize) -> Result<(), YamlError> {
-        let fail = |problem| Err(YamlError { line, problem });
+        let fail = |problem| Err(YamlError::new(line, problem));
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let kind = match (style, text_tag(tag.as_deref())) {
@@ -132,7 +131,7 @@ impl Builder {
     }
 
     fn begin(&mut self, open: Open, tag: Option<&Tag>) -> Result<(), YamlError> {
-        let fail = |problem| Err(YamlError { line: open.line, problem });
+        let fail = |problem| Err(YamlError::new(open.line, problem));
         if let Some(tag) = tag {
             return fail(Problem::Tag(spelled(tag)));
         }
@@ -158,7 +157,7 @@ impl Builder {
             // Remembering costs a copy, so it counts as what aliases add.
             self.alias_bytes += node.bytes();
             if self.alias_bytes > ALIAS_BYTES_MAX {
-                return Err(YamlError { line: node.line, problem: Problem::TooManyAliases });
+                return Err(YamlError::new(node.line, Problem::TooManyAliases));
             }
             self.anchors.insert(anchor, node.clone());
         }
@@ -194,7 +193,7 @@ fn spelled(tag: &Tag) -> String {
 /// A key, once per mapping, that reads alike in YAML 1.1 and 1.2.
 fn new_key(node: Node, lines: &mut BTreeMap<String, usize>) -> Result<Key, YamlError> {
     let line = node.line;
-    let fail = |problem| Err(YamlError { line, problem });
+    let fail = |problem| Err(YamlError::new(line, problem));
     let text = match node.kind {
         Kind::Text(text) => text,
         Kind::Plain(text) if text == "<<" => return fail(Problem::MergeKey),
