@@ -3,5 +3,7 @@
 //! | module | pure? | what |
 //! |---|---|---|
 //! | [`ruleset`] | yes | what a ruleset is: chains, rules, sets, elements; and changes to one |
+//! | [`nft`] | no | the kernel's nf_tables: transactions to it, and what it holds |
 
+pub mod nft;
 pub mod ruleset;

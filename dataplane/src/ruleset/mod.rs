@@ -4,12 +4,15 @@
 //! work is quadratic in the number of sets of a table, so a list of addresses or ports is not a set of its own but a
 //! run of elements whose key begins with the list's [`SetId`].
 
+mod name;
+pub(crate) mod nft_syntax;
+
 use ipnet::IpNet;
 use proto::{
     id::{IfName, SetId},
     rule::{Direction, Family, PortRange, Protocol},
 };
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+use std::{borrow::Borrow, collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 /// The table, of family inet, that is ours and the only one that we write.
 pub const TABLE: &str = "portcullis";
@@ -27,7 +30,7 @@ impl ChainName {
         if name.len() <= Self::MAX_BYTES {
             return Self(name.into());
         }
-        let digest = format!("~{:016x}", SetId::of_list(b"chain", name.as_bytes()).0);
+        let digest = format!("_{:016x}", SetId::of_list(b"chain", name.as_bytes()).0);
         let mut end = Self::MAX_BYTES - digest.len();
         while !name.is_char_boundary(end) {
             end -= 1;
@@ -37,6 +40,12 @@ impl ChainName {
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ChainName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
