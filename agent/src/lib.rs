@@ -1,4 +1,6 @@
 //! The agent: it knows the datastore and the operator, and of the kernel only what `dataplane` tells.
 #![forbid(unsafe_code)]
 
+pub mod calc;
+pub mod store;
 pub mod syncer;
