@@ -68,7 +68,6 @@ fn complaints(name: &str, text: &str) -> Vec<String> {
     }
     let pure = PURE.iter().any(|room| name.starts_with(room)) && !is_test_file(name);
     let mut in_tests = false;
-    let mut previous = "";
     for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line)) {
         let code = code_of(line);
         // By our own order tests come last in a file.
@@ -82,10 +81,9 @@ fn complaints(name: &str, text: &str) -> Vec<String> {
         if line.contains("TODO") && !DOUBTS.iter().any(|tag| line.contains(tag)) {
             say(number, format!("a doubt has a tag and its consequence: {}", DOUBTS.join(" ")));
         }
-        if code.trim() == "#[ignore]" && !previous.trim_start().starts_with("//") {
-            say(number, "#[ignore] without a reason".into());
+        if code.trim() == "#[ignore]" {
+            say(number, "#[ignore] without a reason: write #[ignore = \"why\"]".into());
         }
-        previous = line;
     }
     found
 }

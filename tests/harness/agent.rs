@@ -67,6 +67,22 @@ impl Datastore {
         }
     }
 
+    /// The folder of a directory.
+    ///
+    /// # Panics
+    /// For an etcd.
+    pub fn folder(&self) -> &Path {
+        match self {
+            Self::Directory(directory) => directory.path(),
+            Self::Etcd(_) => panic!("an etcd has no folder"),
+        }
+    }
+
+    /// Writes a file of a directory as an operator's editor does: whole.
+    pub fn write(&self, name: &str, text: &str) {
+        write_whole(self.folder(), name, text);
+    }
+
     /// Deletes one resource.
     pub fn delete(&mut self, kind: &str, name: &str) {
         match self {
@@ -214,9 +230,17 @@ impl Agent {
 
     /// Starts it again with the same configuration and waits until it is ready.
     pub fn start_again(&mut self) {
+        self.start_again_unready();
+        self.wait_until_ready();
+    }
+
+    /// The same without waiting.
+    ///
+    /// # Panics
+    /// While it still runs.
+    pub fn start_again_unready(&mut self) {
         assert!(self.process.is_none(), "stop it first");
         self.spawn();
-        self.wait_until_ready();
     }
 
     /// What it has logged so far.

@@ -210,8 +210,10 @@ fn icmp(address: IpAddr, wait: Duration) -> io::Result<Answer> {
 
 /// An echo request with a nonce. For ICMPv6 the kernel writes the checksum; for ICMP we do.
 fn echo_request(kind: u8) -> Vec<u8> {
-    let mut message = vec![kind, 0, 0, 0, 0, 0, 0, 0];
-    message.extend(nonce());
+    let nonce = nonce();
+    // The identifier is fresh too: with the same one, connection tracking would call it a reply of an earlier probe.
+    let mut message = vec![kind, 0, 0, 0, nonce[14], nonce[15], 0, 0];
+    message.extend(nonce);
     let sum: u32 = message.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     message[2..4].copy_from_slice(&(!(folded as u16)).to_be_bytes());

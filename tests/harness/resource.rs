@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 /// The node name of every host under test.
-pub const NODE: &str = "host1";
+pub const NODE: &str = "myhost";
 
 /// A v3 resource.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 //! denial counts only where the same probe has passed before.
 //!
 //! ```text
-//!    peer ── eth0 ── host (node "host1", agent) ── sync0 ── observer
+//!    peer ── eth0 ── host (node "myhost", agent) ── sync0 ── observer
 //!            192.0.2.2/24, 2001:db8::2/64 … 192.0.2.1/24, 2001:db8::1/64
 //! ```
 //!
@@ -96,6 +96,12 @@ impl World {
             .put(&[host_endpoint("zz-sync", "sync0").labels("sync=yes"), sync_policy(SYNC_PORTS[0])]);
         self.agent = Some(Agent::start(&self.host, &self.datastore, settings));
         self.settle();
+    }
+
+    /// Starts the agent on what is in the datastore, without an endpoint on `sync0`: for tests of a host that has none
+    /// yet. They wait by [`becomes`](Self::becomes), not by [`settle`](Self::settle).
+    pub fn start_bare(&mut self, settings: &str) {
+        self.agent = Some(Agent::start(&self.host, &self.datastore, settings));
     }
 
     /// Puts resources and waits until they are enforced; how long that took.
