@@ -1,4 +1,9 @@
 //! The agent: it knows the datastore and the operator, and of the kernel only what `dataplane` tells.
 #![forbid(unsafe_code)]
 
+pub mod calc;
+pub mod client_config;
+pub mod config;
+pub mod etcd_client;
+pub mod store;
 pub mod syncer;

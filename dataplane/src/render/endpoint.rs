@@ -135,6 +135,10 @@ impl Inputs {
             let net = failsafe.net.map(|net| net.trunc());
             groups.entry((failsafe.protocol, net)).or_default().push(failsafe.ports());
         }
+        let comment: Arc<str> = match direction {
+            Direction::Ingress => "FailsafeInboundHostPorts".into(),
+            Direction::Egress => "FailsafeOutboundHostPorts".into(),
+        };
         for ((protocol, net), ports) in groups {
             let mut statements = vec![byte(Field::L4Proto, protocol.0, true)];
             statements.extend(port_statement(&ports, Field::DestinationPort, true, &mut draft));
@@ -150,7 +154,7 @@ impl Inputs {
                 }
             }
             statements.push(Statement::Verdict(Verdict::Accept));
-            draft.rule(Rule { statements, comment: format!("failsafe {direction}").into() });
+            draft.rule(Rule { statements, comment: comment.clone() });
         }
         draft
     }

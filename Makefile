@@ -1,0 +1,48 @@
+# The front door. Each target installs the Debian packages that it needs, after saying so.
+SHELL := /bin/bash
+TOOLS := $(abspath $(or $(CARGO_TARGET_DIR),target))/tools
+export PATH := $(PATH):$(TOOLS)/usr/bin:$(TOOLS)/bin:/usr/sbin:/sbin
+
+.PHONY: help build demo test test-kernels lint layers deny bench conformance package
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+
+build: ## target/release/portcullis
+	@.ci/packages build
+	cargo build --locked --release -p agent --bin portcullis
+
+demo: build ## a host, a peer, a policy: allowed and denied probes as a table
+	@.ci/packages demo && .ci/namespaces
+	@PORTCULLIS_BIN=$(abspath $(or $(CARGO_TARGET_DIR),target))/release/portcullis cargo run --locked -q -p tests --bin demo
+
+test: ## everything: unit, property, packets in namespaces with a real etcd
+	@.ci/packages build test && .ci/namespaces
+	cargo test --locked --workspace
+
+test-kernels: ## the kernel-facing tests on Debian's 6.1 and 6.12, in QEMU (KERNELS=6.1 for one)
+	@.ci/packages build kernels
+	tests/kernels/run $(KERNELS)
+
+lint: ## formatting and clippy
+	@.ci/packages build
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+layers: ## which crate may know which
+	@.ci/packages build
+	.ci/layers
+
+deny: ## licences, sources, duplicates; advisories where their database can be reached
+	.ci/deny
+
+bench: build ## latencies, memory, idle cost, beside the figures to reach
+	@.ci/packages build test && .ci/namespaces
+	PORTCULLIS_BIN=$(abspath $(or $(CARGO_TARGET_DIR),target))/release/portcullis cargo run --locked --release -q -p tests --bin bench -- $(BENCH)
+
+conformance: build ## an external conformance runner: CONFORMANCE=its folder, AREAS="--area failsafe …"
+	@test -x "$(CONFORMANCE)/run" || { echo "set CONFORMANCE to the folder of the runner"; exit 1; }
+	"$(CONFORMANCE)/run" --agent portcullis=$(abspath $(or $(CARGO_TARGET_DIR),target))/release/portcullis $(AREAS)
+
+package: build ## target/portcullis-VERSION-ARCH.tar.gz: program, unit, documents
+	.ci/package
