@@ -3,7 +3,7 @@
 mod support;
 
 use dataplane::{
-    nft::{CommitError, Kernel},
+    nft::{CommitError, Kernel, Options},
     ruleset::{Change, Element, Field, Hook, Rule, SetName, Statement, Transaction, Verdict, ct_state},
 };
 use proto::{
@@ -199,6 +199,29 @@ fn all_of_many_elements_arrive() {
         assert!(wait(kernel.dump()).unwrap().sets["hosts4"].elements == hosts[15_000..]);
         commit(&kernel, vec![Change::FlushSet(set)]);
         assert!(wait(kernel.dump()).unwrap().sets["hosts4"].elements.is_empty());
+    });
+}
+
+/// A set that begins large is made with room; what it is made with is no limit.
+#[test]
+fn a_set_that_began_large_can_grow() {
+    in_netns(|| {
+        for resize_sets in [true, false] {
+            let kernel = Kernel::spawn_with(Options { resize_sets, ..Options::default() }).unwrap();
+            let hosts: Vec<Element> = (0..80_000_u32)
+                .map(|n| Element::Host(LIST, std::net::Ipv4Addr::from_bits(n).into()))
+                .collect();
+            let set = SetName::Hosts(Family::V4);
+            let first = Change::AddElements(set, hosts[..5_000].to_vec());
+            commit(&kernel, vec![Change::AddTable, Change::AddSet(set), first]);
+            let sized = sh("nft list set inet portcullis hosts4").contains("size");
+            assert_eq!(sized, kernel.capabilities().resize_sets);
+            commit(&kernel, vec![Change::AddElements(set, hosts[5_000..].to_vec())]);
+            let observed = wait(kernel.dump()).unwrap();
+            assert_eq!(observed.sets["hosts4"].name, Some(set));
+            assert!(observed.sets["hosts4"].elements == hosts);
+            commit(&kernel, vec![Change::DeleteTable]);
+        }
     });
 }
 
