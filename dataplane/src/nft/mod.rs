@@ -98,8 +98,8 @@ impl Kernel {
     /// # Errors
     /// See [`CommitError`]: the previous ruleset is still in force.
     pub async fn commit(&self, transaction: Transaction) -> Result<Committed, CommitError> {
-        let end_ack = self.capabilities.end_ack;
-        let result = self.run(move |socket| commit::commit(socket, end_ack, &transaction)).await;
+        let capabilities = self.capabilities;
+        let result = self.run(move |socket| commit::commit(socket, capabilities, &transaction)).await;
         result.map_err(CommitError::OutcomeUnknown)?
     }
 

@@ -44,6 +44,31 @@ pub fn sh(command: &str) -> String {
     text(&output.stdout)
 }
 
+pub fn name(name: &str) -> ChainName {
+    ChainName::new(name)
+}
+
+/// Has nft(8) read a script.
+pub fn nft_file(options: &str, script: &str) {
+    let path = std::env::temp_dir().join(format!(
+        "portcullis-{}-{:?}.nft",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    std::fs::write(&path, script).unwrap();
+    let result = std::panic::catch_unwind(|| sh(&format!("nft {options} -f '{}'", path.display())));
+    std::fs::remove_file(&path).unwrap();
+    if let Err(panic) = result {
+        eprintln!("{script}");
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Has nft(8) read a script and commit nothing.
+pub fn nft_check(script: &str) {
+    nft_file("-c", script);
+}
+
 /// All of a ruleset as one transaction into an empty table.
 pub fn load(ruleset: &Ruleset) -> Transaction {
     let mut changes = vec![Change::AddTable];
