@@ -1,5 +1,7 @@
 //! The link monitor asked of the real kernel: what it says agrees with what ip(8) does, in every order of events.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
 mod support;
 
 use dataplane::link::{

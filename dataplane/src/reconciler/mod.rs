@@ -19,7 +19,7 @@ mod work;
 pub use self::work::{Counters, Outcome, Render, Work, with_causes};
 
 use self::{
-    isolation::{Isolation, Refusal},
+    isolation::{Isolation, Refusal, Refused},
     report::Report,
 };
 use crate::{
@@ -423,7 +423,8 @@ impl<R: Render> Reconciler<R> {
             return;
         }
         let place = committing.addition_at(copy, refusal.index);
-        match self.isolation.isolate(copy, &refusal, place, &self.model, &committing.plan) {
+        let refused = Refused { transaction: copy, plan: &committing.plan, refusal: &refusal, place };
+        match self.isolation.isolate(&refused, &self.model) {
             Some(report) => {
                 self.counters.isolated += 1;
                 self.reports.push(report);
