@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     diff::{fake_kernel::FakeKernel, tests::fingerprint},
     link::table::Link,
-    reconciler::report::Level,
+    reconciler::report::{Governance, Level},
     ruleset::{Base, Comparison, Element, Field, Hook, Ruleset, Statement, Value},
 };
 use proto::{
@@ -435,6 +435,41 @@ fn a_fight_with_another_program_slows_down() {
 }
 
 #[test]
+fn a_change_by_others_during_a_dump_is_seen() {
+    let mut world = World::started(web(), &["eth0"]);
+    world.reconciler.on_foreign_change(world.now);
+    let Some(Work::Dump) = world.reconciler.take_work(world.now) else { unreachable!() };
+    let dump = world.kernel.dump(&fingerprint);
+    world.kernel.foreign_rule(&ChainName::new("input"));
+    world.reconciler.on_foreign_change(world.now);
+    world.reconciler.on_dumped(Ok(dump), world.now);
+    assert_eq!(world.run(), ["dump", "commit"]);
+}
+
+#[test]
+fn people_are_told_who_governs_what() {
+    let mut world = World::started(web(), &["eth0", "eth1"]);
+    world.update(vec![endpoint("w", InterfaceMatch::All, &[]), named("n", "eth7", &[])]);
+    let told: Vec<_> = world
+        .reconciler
+        .governance()
+        .into_iter()
+        .map(|(link, Governance { endpoint, up })| {
+            let endpoint = endpoint.map(|(name, because)| format!("{name} {because}"));
+            format!("{link} {up:?}: {}", endpoint.unwrap_or_default())
+        })
+        .collect();
+    let expected = [
+        "eth0 Some(true): a by its name",
+        "eth1 Some(true): w as it has no host endpoint of its own",
+        "eth7 None: n by its name",
+    ];
+    assert_eq!(told, expected);
+    let statuses: Vec<_> = world.reconciler.statuses().into_values().collect();
+    assert_eq!(statuses, [endpoint::Status::Up, endpoint::Status::Error, endpoint::Status::Up]);
+}
+
+#[test]
 fn a_change_by_others_while_a_commit_is_out_is_seen() {
     let mut world = World::started(web(), &["eth0"]);
     world.reconciler.on_updates(vec![policy("web", &[443])]);
@@ -493,5 +528,9 @@ fn links_are_governed_as_they_come_and_go() {
     assert!(!dispatched(&world));
     let told = world.reports.iter().filter(|r| r.level() == Level::Info).map(Report::to_string);
     let told: Vec<_> = told.filter(|text| text.contains("eth1")).collect();
-    assert_eq!(told.len(), 2, "{told:?}");
+    let expected = [
+        "host endpoint b governs interface eth1 by its address 192.0.2.1",
+        "no host endpoint governs interface eth1 any more: its traffic is not policed",
+    ];
+    assert_eq!(told, expected);
 }
