@@ -70,8 +70,10 @@ where
     match serde_path_to_error::deserialize(deserializer) {
         Ok(object) => Ok(Read { object, unknown_fields }),
         Err(error) => {
+            // `.` is the whole, `?` a place that has no name yet.
             let path = error.path().to_string();
-            let field = if path == "." { "value".to_owned() } else { path };
+            let named = path.trim_end_matches(['.', '?']);
+            let field = if named.is_empty() { "value" } else { named }.to_owned();
             Err((field, error.into_inner().to_string()))
         }
     }
