@@ -1,5 +1,7 @@
 //! What we believe of the kernel, asked of the kernel: the layout of sets, limits, and what it refuses.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use dataplane::{
