@@ -150,6 +150,7 @@ impl Lists {
     /// Members came and went. True where the shape differs from before.
     pub(crate) fn change(&mut self, id: SetId, added: &[Member], removed: &[Member]) -> bool {
         self.update(id, |list| {
+            list.calculated = true;
             let mut members = std::mem::take(&mut list.members);
             let mut record = |element, came| list.record(element, came);
             for member in removed {

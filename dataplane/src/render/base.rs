@@ -98,7 +98,7 @@ impl Inputs {
         draft.push([Statement::Dispatch { direction, map: SetName::Dispatch(stage) }], "");
         if let Some(wildcard) = self.active_wildcard() {
             self.beside_wildcard(stage, &mut draft);
-            draft.goto([], &self.endpoint_spec(wildcard, stage), &format!("wildcard endpoint {wildcard}"));
+            draft.goto([], &self.endpoint_spec(wildcard, stage), "wildcard endpoint");
         }
         draft
     }

@@ -11,6 +11,7 @@ use proto::{
     id::SetId,
     rule::{Direction, Family, IcmpMatch, PortRange, Protocol, Rule, SetSide},
 };
+use std::collections::BTreeSet;
 
 /// Alternatives; in each, every statement has to hold. One without statements always holds.
 pub(super) type Criterion = Vec<Vec<Statement>>;
@@ -309,10 +310,16 @@ pub(super) fn port_statement(
             Statement::Match(field, Comparison::Value(Value::Port(one.first), wanted))
         }
         [one] => Statement::Match(field, Comparison::Range(*one, wanted)),
-        several => {
+        _ => {
+            // Single ports stay single, for the hash set; any range among them needs the interval set.
+            let ranges = if is_singles(ports) {
+                BTreeSet::from_iter(ports.iter().copied()).into_iter().collect()
+            } else {
+                ranges
+            };
             let bytes = |range: &PortRange| [range.first.to_be_bytes(), range.last.to_be_bytes()].concat();
-            let list = SetId::of_list(b"ports", &several.iter().flat_map(bytes).collect::<Vec<u8>>());
-            let set = if is_singles(several) { SetName::Ports } else { SetName::PortRanges };
+            let list = SetId::of_list(b"ports", &ranges.iter().flat_map(bytes).collect::<Vec<u8>>());
+            let set = if is_singles(&ranges) { SetName::Ports } else { SetName::PortRanges };
             draft.uses_list(list, Some(StaticList::Ports(ranges)));
             Statement::Lookup { list, fields: vec![field], set, present: wanted }
         }

@@ -2,6 +2,7 @@
 
 use super::{
     Inputs,
+    comment::readable,
     criterion::{byte, nets_statements, port_statement},
     draft::Draft,
     policy::profile_rules,
@@ -50,7 +51,7 @@ impl Inputs {
         self.tiers(&endpoint.normal, direction, kind, &mut draft);
         if self.profiles(endpoint, direction, kind, &mut draft) {
             let deny = Statement::Verdict(self.deny(kind));
-            draft.push([deny], &format!("end of endpoint {name} {direction}"));
+            draft.push([deny], &format!("end of endpoint {} {direction}", readable(name.as_str())));
         }
         draft
     }
@@ -108,7 +109,7 @@ impl Inputs {
             match self.profiles.get(name) {
                 None => {
                     let deny = Statement::Verdict(self.deny(kind));
-                    draft.push([deny], &format!("unknown profile {name}"));
+                    draft.push([deny], &format!("unknown profile {}", readable(name.as_str())));
                     return false;
                 }
                 Some(profile) if profile_rules(profile, direction).is_empty() => {}
@@ -134,6 +135,10 @@ impl Inputs {
             let net = failsafe.net.map(|net| net.trunc());
             groups.entry((failsafe.protocol, net)).or_default().push(failsafe.ports());
         }
+        let comment: Arc<str> = match direction {
+            Direction::Ingress => "FailsafeInboundHostPorts".into(),
+            Direction::Egress => "FailsafeOutboundHostPorts".into(),
+        };
         for ((protocol, net), ports) in groups {
             let mut statements = vec![byte(Field::L4Proto, protocol.0, true)];
             statements.extend(port_statement(&ports, Field::DestinationPort, true, &mut draft));
@@ -149,7 +154,7 @@ impl Inputs {
                 }
             }
             statements.push(Statement::Verdict(Verdict::Accept));
-            draft.rule(Rule { statements, comment: format!("failsafe {direction}").into() });
+            draft.rule(Rule { statements, comment: comment.clone() });
         }
         draft
     }

@@ -33,7 +33,7 @@ use graph::Graph;
 use policy::{Form, form, profile_rules, rules};
 use proto::{
     id::{HostEndpointName, IfName, PolicyId, ProfileName},
-    rule::{Direction, Family},
+    rule::Direction,
     settings::Settings,
     update::{Endpoint, Policy, Profile, Update},
 };
@@ -363,8 +363,8 @@ fn replace<K: Ord + Clone, V: Clone>(map: &mut BTreeMap<K, V>, key: &K, new: Opt
 
 /// The sets and maps that exist while any endpoint is active: all, so that no change of policy adds one.
 fn sets() -> impl Iterator<Item = SetName> {
-    let by_family = Family::BOTH
-        .into_iter()
-        .flat_map(|family| [SetName::Hosts(family), SetName::Nets(family), SetName::NamedPorts(family)]);
-    by_family.chain([SetName::Ports, SetName::PortRanges]).chain(base::STAGES.map(SetName::Dispatch))
+    SetName::all().filter(|set| match set {
+        SetName::Dispatch(stage) => base::STAGES.contains(stage),
+        _ => true,
+    })
 }

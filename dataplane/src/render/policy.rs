@@ -2,7 +2,7 @@
 
 use super::{
     Inputs,
-    comment::Origin,
+    comment::{self, Origin},
     draft::Draft,
     rule::{self, Context},
     spec::{Spec, StageKind, TierSpec},
@@ -91,7 +91,8 @@ impl Inputs {
         let deny = Statement::Verdict(self.deny(tier.kind));
         for id in &tier.policies {
             match form(self.policies.get(id).map(Arc::as_ref), tier.direction) {
-                Form::Missing => draft.push([deny.clone()], &format!("unknown policy {id}")),
+                Form::Missing => draft
+                    .push([deny.clone()], &format!("unknown policy {}", comment::readable(&id.to_string()))),
                 Form::Empty => {}
                 Form::Chained => {
                     draft.jump([], &Spec::Policy(id.clone(), tier.direction, tier.kind), "");
@@ -100,7 +101,10 @@ impl Inputs {
             }
         }
         if tier.denies {
-            draft.push([deny], &format!("end of tier {} {}", tier.name, tier.direction));
+            draft.push(
+                [deny],
+                &format!("end of tier {} {}", comment::readable(tier.name.as_str()), tier.direction),
+            );
         }
         draft
     }

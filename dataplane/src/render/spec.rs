@@ -105,7 +105,7 @@ impl Spec {
             Direction::Egress => egress,
         };
         match self {
-            Self::Base(stage) => ChainName::new(stage_name(*stage)),
+            Self::Base(stage) => ChainName::new(stage.as_str()),
             Self::Conntrack => ChainName::new("conntrack"),
             Self::Endpoint { name, direction, traffic, kind } => {
                 let stem = match traffic {
@@ -131,20 +131,6 @@ impl Spec {
             Self::EssentialIcmpV6 => ChainName::new("essential-icmpv6"),
             Self::WorkloadToHost => ChainName::new("wl-to-host"),
         }
-    }
-}
-
-/// The name of a stage's base chain.
-pub(super) fn stage_name(stage: Stage) -> &'static str {
-    match stage {
-        Stage::UntrackedIn => "untracked-in",
-        Stage::UntrackedOut => "untracked-out",
-        Stage::PreDnat => "pre-dnat",
-        Stage::Input => "input",
-        Stage::ForwardIn => "forward-in",
-        Stage::ForwardOut => "forward-out",
-        Stage::Output => "output",
-        Stage::Postrouting => "postrouting",
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod incremental;
 mod interpreter;
+mod kernel;
 mod naive;
 mod packets;
 mod rules;

@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 /// One step of a history.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Settings(Settings),
     Set(SetId, Option<Vec<Member>>),
     Policy(usize, Option<Policy>),
@@ -25,7 +25,7 @@ enum Step {
     Take,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let set = select(SETS.to_vec())
         .prop_flat_map(|id| (Just(SetId(id)), option::weighted(0.8, worlds::members(SetId(id)))));
     prop_oneof![
@@ -41,7 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Takes a step in the world and tells the renderer.
-fn walk(step: Step, world: &mut World, renderer: &mut Renderer) {
+pub(super) fn walk(step: Step, world: &mut World, renderer: &mut Renderer) {
     match step {
         Step::Settings(settings) => {
             world.settings = settings.clone();

@@ -72,7 +72,7 @@ const LINKS: [&str; 5] = ["eth0", "eth1", "lo", "cali1", "cal"];
 
 /// Lists of addresses have even ids, lists of ports odd ones.
 pub(super) fn kind_of(id: SetId) -> SetKind {
-    if id.0 % 2 == 0 { SetKind::Addresses } else { SetKind::Ports }
+    if id.0.is_multiple_of(2) { SetKind::Addresses } else { SetKind::Ports }
 }
 
 fn net() -> impl Strategy<Value = IpNet> + Clone {
