@@ -2,5 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod calc;
+pub mod client_config;
+pub mod etcd_client;
 pub mod store;
 pub mod syncer;
