@@ -92,14 +92,24 @@ fn members(replica: &Replica, id: SetId) -> String {
 #[test]
 fn normal_policies_of_every_recorded_endpoint() {
     let cases = [
-        (fixture!("01-named-interface-profiles"), "edge-01", "edge-01-eth0", "default(Deny): out allow-ntp-out"),
+        (
+            fixture!("01-named-interface-profiles"),
+            "edge-01",
+            "edge-01-eth0",
+            "default(Deny): out allow-ntp-out",
+        ),
         (
             fixture!("01-named-interface-profiles"),
             "edge-01",
             "edge-01-eth1",
             "default(Deny): in web-internal, out allow-ntp-out",
         ),
-        (fixture!("01-named-interface-profiles"), "edge-02", "edge-02-by-ip", "default(Deny): out allow-ntp-out"),
+        (
+            fixture!("01-named-interface-profiles"),
+            "edge-02",
+            "edge-02-by-ip",
+            "default(Deny): out allow-ntp-out",
+        ),
         (fixture!("02-wildcard-default-allow"), "kvm-a", "kvm-a-auto-hep", "default(Deny): in block-telnet"),
         (
             fixture!("02-wildcard-default-allow"),
@@ -267,7 +277,12 @@ fn addresses_come_from_every_node() {
             "!has(projectcalico.org/namespace) && node-role == 'worker'",
             "192.0.2.71/32, 192.0.2.72/32",
         ),
-        (fixture!("08-label-inheritance"), "n1", "team == 'blue'", "10.81.0.2/32, 10.81.0.4/32, 192.0.2.81/32"),
+        (
+            fixture!("08-label-inheritance"),
+            "n1",
+            "team == 'blue'",
+            "10.81.0.2/32, 10.81.0.4/32, 192.0.2.81/32",
+        ),
     ];
     for (fixture, node, selector, expected) in cases {
         assert_eq!(addresses(&enforced(fixture, node), selector), expected, "{selector}");
