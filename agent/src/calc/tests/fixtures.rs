@@ -21,8 +21,21 @@ macro_rules! fixture {
     };
 }
 
-/// What the node enforces once it is in sync with the recorded cluster.
-fn enforced(fixture: &str, node: &str) -> Replica {
+/// All recorded clusters.
+pub(super) const RECORDED: [&str; 9] = [
+    fixture!("01-named-interface-profiles"),
+    fixture!("02-wildcard-default-allow"),
+    fixture!("03-tiers-and-pass"),
+    fixture!("04-named-ports"),
+    fixture!("05-network-sets"),
+    fixture!("06-untracked-prednat-forward"),
+    fixture!("07-workload-endpoints"),
+    fixture!("08-label-inheritance"),
+    fixture!("09-invalid-and-edge"),
+];
+
+/// The keys that mean something to us, with the bytes stored under them.
+pub(super) fn recorded(fixture: &str) -> Vec<(ResourceKey, Vec<u8>)> {
     let entries: Vec<serde_json::Value> = serde_json::from_str(fixture).unwrap();
     let entry = |entry: &serde_json::Value| {
         let key = ResourceKey::parse(entry["key"].as_str().unwrap())?;
@@ -32,7 +45,12 @@ fn enforced(fixture: &str, node: &str) -> Replica {
         };
         Some((key, bytes))
     };
-    let snapshot = Snapshot { revision: 1, entries: entries.iter().filter_map(entry).collect() };
+    entries.iter().filter_map(entry).collect()
+}
+
+/// What the node enforces once it is in sync with the recorded cluster.
+fn enforced(fixture: &str, node: &str) -> Replica {
+    let snapshot = Snapshot { revision: 1, entries: recorded(fixture) };
     let mut store = Store::new(NodeName::from(node), AbsentClusterInformation::Ready);
     let mut graph = CalcGraph::new(NodeName::from(node));
     graph.set_settings(Arc::new(Settings::default()));
