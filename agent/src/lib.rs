@@ -1,6 +1,7 @@
 //! The agent: it knows the datastore and the operator, and of the kernel only what `dataplane` tells.
 #![forbid(unsafe_code)]
 
+pub mod client_config;
 pub mod config;
 pub mod etcd_client;
 pub mod syncer;
