@@ -14,7 +14,7 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// A finite number as Go's JSON writes it: `10`, `0.5`, `1e-7`, `1e+21`.
+/// A finite number as Calico's JSON writes it: `10`, `0.5`, `1e-07`, `1e+21`.
 pub fn float(value: f64) -> String {
     if value == 0.0 {
         return if value.is_sign_negative() { "-0" } else { "0" }.to_owned();
@@ -22,11 +22,14 @@ pub fn float(value: f64) -> String {
     if (1e-6..1e21).contains(&value.abs()) {
         return format!("{value}");
     }
-    // Rust prints 1e-7 and 1e21; Go a sign in either case.
-    match format!("{value:e}").split_once('e') {
-        Some((digits, exponent)) if !exponent.starts_with('-') => format!("{digits}e+{exponent}"),
-        Some((digits, exponent)) => format!("{digits}e{exponent}"),
-        None => format!("{value}"),
+    // Rust prints 1e-7 and 1e21; Go's encoder a sign in either case and two digits at least.
+    let text = format!("{value:e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => {
+            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
+            format!("{digits}e{sign}{exponent:0>2}")
+        }
+        None => text,
     }
 }
 
@@ -65,7 +68,7 @@ mod tests {
             ("from 1e21 with exponent and sign", float(1e21), "1e+21"),
             ("digits before the exponent", float(1.5e22), "1.5e+22"),
             ("small", float(0.000001), "0.000001"),
-            ("smaller", float(1e-7), "1e-7"),
+            ("smaller", float(1e-7), "1e-07"),
             ("negative", float(-1.0), "-1"),
             ("zero", float(0.0), "0"),
             (

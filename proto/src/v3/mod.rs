@@ -14,6 +14,8 @@ mod nullable;
 mod number_or_text;
 mod policy;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod workload_endpoint;
 
 pub use any::AnyResource;

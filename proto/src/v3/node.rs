@@ -154,6 +154,6 @@ pub struct NodeStatus {
         skip_serializing_if = "String::is_empty"
     )]
     pub wireguard_public_key_v6: String,
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
-    pub pod_cidrs: String,
+    #[serde(rename = "podCIDRs", deserialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
+    pub pod_cidrs: Vec<String>,
 }

@@ -1,9 +1,7 @@
 //! What is filled in on each write, before validation.
 
 use super::policy_name;
-use crate::v3::{
-    AnyResource, FelixConfigurationSpec, TierSpec, WorkloadEndpoint, WorkloadEndpointSpec,
-};
+use crate::v3::{AnyResource, FelixConfigurationSpec, TierSpec, WorkloadEndpoint, WorkloadEndpointSpec};
 
 /// The order of a tier that gives none, and of the default tier.
 pub const DEFAULT_TIER_ORDER: f64 = 1_000_000.0;

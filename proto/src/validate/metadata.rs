@@ -35,10 +35,18 @@ fn name(faults: &mut Faults, kind: Kind, name: &str) {
     }
     match kind {
         Kind::GlobalNetworkPolicy if !policy_name::is_good_for_global(name) => {
-            faults.field("name", name, "expected <tier>.<name>, or <name> in the default tier: one dot at most");
+            faults.field(
+                "name",
+                name,
+                "expected <tier>.<name>, or <name> in the default tier: one dot at most",
+            );
         }
         Kind::NetworkPolicy if !policy_name::is_good_for_namespaced(name) => {
-            faults.field("name", name, "expected <tier>.<name>, or <name> in the default tier: one dot at most");
+            faults.field(
+                "name",
+                name,
+                "expected <tier>.<name>, or <name> in the default tier: one dot at most",
+            );
         }
         Kind::Tier if name.len() > text::LABEL_BYTES_MAX => {
             let over = name.len() - text::LABEL_BYTES_MAX;

@@ -39,9 +39,7 @@ fn is_label_name(text: &str) -> bool {
 pub fn is_label_key(text: &str) -> bool {
     match text.split_once('/') {
         None => is_label_name(text),
-        Some((prefix, name)) => {
-            prefix.len() <= NAME_BYTES_MAX && is_subdomain(prefix) && is_label_name(name)
-        }
+        Some((prefix, name)) => prefix.len() <= NAME_BYTES_MAX && is_subdomain(prefix) && is_label_name(name),
     }
 }
 
