@@ -45,7 +45,7 @@ fn hint(error: &io::Error) -> &'static str {
 /// # Errors
 /// [`DirectoryError`]; any mistake in any file.
 pub fn snapshot(path: &Path) -> Result<Snapshot, DirectoryError> {
-    let mut state = State::new(content::read);
+    let mut state = State::new(content::read, content::implied());
     let outcome = state.scanned(scan(path)?.found);
     match outcome.event {
         Some(SyncEvent::Snapshot(snapshot)) => Ok(snapshot),
@@ -60,7 +60,7 @@ pub fn snapshot(path: &Path) -> Result<Snapshot, DirectoryError> {
 ///
 /// Safe to drop at any time: nothing outlives the future.
 pub async fn run(path: PathBuf, events: mpsc::Sender<SyncEvent>) {
-    let state = State::new(content::read);
+    let state = State::new(content::read, content::implied());
     let mut syncer = Syncer { path, events, state: Some(state), health: None, elsewhere: BTreeSet::new() };
     let mut backoff = Backoff::new(0);
     loop {
@@ -91,7 +91,8 @@ impl Syncer {
     /// One look at the directory, then the wait for the next reason to look.
     async fn look_and_wait(&mut self) -> Result<(), DirectoryError> {
         let unwatchable = |path: &Path, source| DirectoryError::Unwatchable { path: path.to_owned(), source };
-        let mut watches = Watches::new(&self.path, &self.elsewhere).map_err(|e| unwatchable(&self.path, e))?;
+        let mut watches =
+            Watches::new(&self.path, &self.elsewhere).map_err(|e| unwatchable(&self.path, e))?;
         match self.look().await {
             Ok(elsewhere) if elsewhere != self.elsewhere => {
                 // Links lead where nobody was watching during this look.
@@ -114,7 +115,7 @@ impl Syncer {
     /// Reads the directory and passes on what is new; returns where its links lead.
     async fn look(&mut self) -> Result<BTreeSet<PathBuf>, DirectoryError> {
         let path = self.path.clone();
-        let mut state = self.state.take().unwrap_or_else(|| State::new(content::read));
+        let mut state = self.state.take().unwrap_or_else(|| State::new(content::read, content::implied()));
         // Files are read on a thread of their own: a slow disk must not hold up the agent.
         let work = tokio::task::spawn_blocking(move || {
             let scanned = scan(&path);
@@ -137,6 +138,7 @@ impl Syncer {
                 self.tell_health(Health::Lost { reason }).await?;
             }
             None => {
+                // The first snapshot has no mistakes, so that what is told here left something in force.
                 for mistake in &outcome.mistakes {
                     let directory = self.path.display();
                     tracing::error!(%directory, "{mistake}; what it said before stays in force");
@@ -172,7 +174,7 @@ struct Scan {
 /// Reads all files of the directory that count.
 fn scan(path: &Path) -> Result<Scan, DirectoryError> {
     let unreadable = |source| DirectoryError::Unreadable { path: path.to_owned(), source };
-    let mut scan = Scan { found: Found::new(), elsewhere: BTreeSet::new() };
+    let mut scan = Scan { found: Found::new(), elsewhere: leads_into(path).into_iter().collect() };
     for entry in fs::read_dir(path).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let Some(name) = entry.file_name().to_str().filter(|name| counts(name)).map(String::from) else {
@@ -183,7 +185,9 @@ fn scan(path: &Path) -> Result<Scan, DirectoryError> {
         }
         match read(&entry.path()) {
             // It went away between listing and reading; another look follows.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(entry.path()).is_err() => {}
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(entry.path()).is_err() => {
+            }
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => {}
             Err(error) => {
                 scan.found.insert(name, Err(error.to_string()));
@@ -217,18 +221,20 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-/// The directories in which a change could make a link lead elsewhere: of each link on the way, and of its end.
+/// The directories in which a change could make a link lead elsewhere: those of the links on the way, of what each of
+/// them names, and of the end.
 fn leads_into(link: &Path) -> Vec<PathBuf> {
     /// As many as the kernel follows.
     const LINKS_MAX: usize = 40;
     let mut directories = Vec::new();
     let mut at = link.to_owned();
     for _ in 0..LINKS_MAX {
+        // Links in the middle of the way, such as `..data` of a ConfigMap.
+        let links = at.ancestors().skip(1).filter(|path| path.is_symlink());
+        directories.extend(links.filter_map(Path::parent).map(Path::to_owned));
         let Ok(target) = fs::read_link(&at) else { break };
         at = at.parent().map_or(target.clone(), |parent| parent.join(&target));
         directories.extend(at.parent().map(Path::to_owned));
-        // A link in the middle of the way, such as `..data` of a ConfigMap.
-        directories.extend(at.parent().and_then(|p| fs::canonicalize(p).ok()));
     }
     directories
 }

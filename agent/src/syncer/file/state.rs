@@ -39,6 +39,8 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct State {
     read: Read,
+    /// Objects that exist where no file spells them.
+    implied: BTreeMap<ResourceKey, Vec<u8>>,
     files: BTreeMap<String, File>,
     /// What has been passed on; `None` before the first snapshot.
     in_force: Option<BTreeMap<ResourceKey, Vec<u8>>>,
@@ -56,10 +58,11 @@ struct File {
 }
 
 impl State {
-    /// Nothing has been read.
-    pub fn new(read: Read) -> Self {
+    /// Nothing has been read. `implied` exists where no file spells it.
+    pub fn new(read: Read, implied: Vec<(ResourceKey, Vec<u8>)>) -> Self {
         Self {
             read,
+            implied: implied.into_iter().collect(),
             files: BTreeMap::new(),
             in_force: None,
             mistakes: BTreeSet::new(),
@@ -122,7 +125,7 @@ impl State {
                 spelled.entry(&object.key).or_default().push((name, object));
             }
         }
-        let mut objects = BTreeMap::new();
+        let mut objects = self.implied.clone();
         for (key, places) in spelled {
             if let [(_, object)] = places[..] {
                 objects.insert(key.clone(), object.value.clone());
@@ -168,7 +171,10 @@ fn once_each(objects: Vec<Written>) -> Result<Vec<Written>, String> {
     for object in &objects {
         if let Some(first) = lines.insert(&object.key, object.line) {
             let line = object.line;
-            return Err(format!("line {line}: {} is already in line {first}: leave it in one place", object.key));
+            return Err(format!(
+                "line {line}: {} is already in line {first}: leave it in one place",
+                object.key
+            ));
         }
     }
     Ok(objects)

@@ -41,9 +41,11 @@ impl Watches {
         let own = WatchMask::DELETE_SELF | WatchMask::MOVE_SELF | WatchMask::ONLYDIR;
         let content = appearing | own | WatchMask::CLOSE_WRITE | WatchMask::ATTRIB;
         // Every watch first, then every look: what a watch does not see yet, the look sees.
-        let parent = add(&inotify, &parent, appearing | own)?;
+        let mut parent = add(&inotify, &parent, appearing | own)?;
         for path in elsewhere.iter().map(PathBuf::as_path).chain([directory]) {
-            add(&inotify, path, content)?;
+            let watch = add(&inotify, path, content)?;
+            // Links may lead through the parent, and then every name in it counts.
+            parent = parent.filter(|parent| watch.as_ref() != Some(parent));
         }
         Ok(Self { events: inotify.into_event_stream([0; BUFFER_BYTES])?, parent, name })
     }
@@ -74,7 +76,8 @@ impl Watches {
     /// The next event, and whether it counts. Cancel-safe.
     async fn next(&mut self) -> io::Result<bool> {
         let event = self.events.next().await.ok_or(io::ErrorKind::UnexpectedEof)??;
-        let is_of_parent = self.parent.as_ref() == Some(&event.wd) && !event.mask.contains(EventMask::Q_OVERFLOW);
+        let is_of_parent =
+            self.parent.as_ref() == Some(&event.wd) && !event.mask.contains(EventMask::Q_OVERFLOW);
         let is_our_name = event.name.as_deref().is_none_or(|name| name == self.name);
         // That a watch ended tells nothing that its cause has not told.
         Ok(!event.mask.contains(EventMask::IGNORED) && (!is_of_parent || is_our_name))
@@ -85,7 +88,9 @@ fn add(inotify: &Inotify, path: &Path, mask: WatchMask) -> io::Result<Option<Wat
     // The parent can also be a directory that links lead into: neither may narrow the other's watch.
     match inotify.watches().add(path, mask | WatchMask::MASK_ADD) {
         Ok(watch) => Ok(Some(watch)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
