@@ -35,17 +35,13 @@ pub(crate) fn run(scale: Scale, report: &mut Report) {
     report.add(
         what,
         format!("{}, {ratio:.2} x raw", starts.text()),
-        "< 0.6 s and <= 1.5 x raw",
-        "24.7 s / -",
-        met,
+        Goal { reach: "< 0.6 s and <= 1.5 x raw", reference: "24.7 s / -", met },
     );
     report.note("  raw netlink of the same objects", floors.text());
     report.add(
         "memory with that",
         format!("{resident:.1} MiB"),
-        "< 30 MiB",
-        "199 / 229 MiB",
-        resident < 30.0,
+        Goal { reach: "< 30 MiB", reference: "199 / 229 MiB", met: resident < 30.0 },
     );
 }
 

@@ -1,6 +1,9 @@
 //! What the program takes while nothing happens: memory and processor time.
 
-use crate::{Scale, report::{Goal, Report};
+use crate::{
+    Scale,
+    report::{Goal, Report},
+};
 use harness::{World, resource::host_endpoint, world::Store};
 use std::time::Duration;
 
@@ -10,7 +13,11 @@ pub(crate) fn run(scale: Scale, report: &mut Report) {
     std::thread::sleep(Duration::from_secs(2));
     let pid = world.agent().pid();
     let resident = resident_mib(pid);
-    report.add("memory, idle", format!("{resident:.1} MiB"), Goal { reach: "< 10 MiB", reference: "66 / 66 MiB", met: resident < 10.0 });
+    report.add(
+        "memory, idle",
+        format!("{resident:.1} MiB"),
+        Goal { reach: "< 10 MiB", reference: "66 / 66 MiB", met: resident < 10.0 },
+    );
 
     let wait = Duration::from_secs(if scale.quick { 10 } else { 120 });
     let (before, asleep) = (processor_time(pid), context_switches(pid));
@@ -18,7 +25,11 @@ pub(crate) fn run(scale: Scale, report: &mut Report) {
     let per_minute = (processor_time(pid) - before).as_secs_f64() * 60.0 / wait.as_secs_f64();
     let wakes = (context_switches(pid) - asleep) * 60 / wait.as_secs();
     let text = format!("{per_minute:.3} s, {wakes} wake-ups");
-    report.add("processor time per minute, idle", text, Goal { reach: "< 0.03 s", reference: "1.9 s / 1.6 s", met: per_minute < 0.03 });
+    report.add(
+        "processor time per minute, idle",
+        text,
+        Goal { reach: "< 0.03 s", reference: "1.9 s / 1.6 s", met: per_minute < 0.03 },
+    );
 }
 
 /// Resident memory of a process.

@@ -40,9 +40,7 @@ pub(crate) fn run(scale: Scale, report: &mut Report) {
             report.add(
                 format!("a set member {verb}, beside {members}"),
                 times.text(),
-                "p50 < 4 ms",
-                reference,
-                met,
+                Goal { reach: "p50 < 4 ms", reference, met },
             );
         }
     }

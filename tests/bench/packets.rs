@@ -2,7 +2,10 @@
 //! established one. The sender is pinned, and the receiving softirq runs on its core: what is timed is the packet's
 //! whole way to its verdict.
 
-use crate::{Scale, report::{Goal, Report};
+use crate::{
+    Scale,
+    report::{Goal, Report},
+};
 use harness::{Netns, World, load, resource::host_endpoint, world::Store};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
@@ -26,7 +29,7 @@ pub(crate) fn run(scale: Scale, report: &mut Report) {
         world.start("", &resources);
         let over = cost(scale, world.peer()) - bare;
         let what = format!("a new connection that no policy allows, over one drop rule, {policies} policies");
-        report.add(what, format!("{over:.2} us"), Goal { reach: reach, reference: reference, met: over < *limit });
+        report.add(what, format!("{over:.2} us"), Goal { reach, reference, met: over < *limit });
     }
 }
 

@@ -59,7 +59,13 @@ impl Report {
     /// A figure beside its goal.
     pub(crate) fn add(&mut self, what: impl Into<String>, measured: String, goal: Goal) {
         let mark = if goal.met { "" } else { "  <-- missed" };
-        self.lines.push(Line { what: what.into(), measured, reach: goal.reach, reference: goal.reference, mark });
+        self.lines.push(Line {
+            what: what.into(),
+            measured,
+            reach: goal.reach,
+            reference: goal.reference,
+            mark,
+        });
     }
 
     /// A figure that stands beside another for comparison.

@@ -36,9 +36,7 @@ pub(crate) fn run(scale: Scale, report: &mut Report) {
     report.add(
         "restart with nothing changed, 1,000 policies",
         text,
-        "no commit",
-        "2 commits / none",
-        commits + let_through == 0,
+        Goal { reach: "no commit", reference: "2 commits / none", met: commits + let_through == 0 },
     );
     report.note("  from exec to ready", Times::new(ready).text());
 }
