@@ -2,5 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client_config;
+pub mod command;
+pub mod datastore_write;
 pub mod etcd_client;
 pub mod syncer;
