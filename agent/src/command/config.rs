@@ -1,5 +1,6 @@
 //! `portcullis config`: every setting in force, with who says so.
 
+use super::local::{LocalArgs, LocalError};
 use crate::{
     config::{
         Datastore, LocalSources, Problem, Resolved, ResourceValues, Severity, Sources, resolve,
@@ -10,6 +11,43 @@ use crate::{
 use proto::resource::{ConfigScope, Resource, decode};
 use serde_json::{Value as Json, json};
 use std::{io, io::Write};
+
+/// Shown by `portcullis config --help`.
+pub const ABOUT: &str = "Shows every setting in force, with who says so: FELIX_* in the environment, the configuration file, \
+the FelixConfiguration of this node, FelixConfiguration `default`, or the compiled default, in this order of precedence.\n\n\
+Also lists values that could not be understood, and names that are set and do nothing.";
+
+/// Arguments of `config`.
+#[derive(Debug, clap::Args)]
+pub struct ConfigArgs {
+    #[command(flatten)]
+    local: LocalArgs,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+/// Why the settings cannot be shown.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ShowError {
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    #[error("cannot write the answer")]
+    Write(#[from] io::Error),
+    #[error("the datastore cannot be read, so its settings are missing above: {0}")]
+    Datastore(String),
+}
+
+/// Prints to standard output.
+///
+/// # Errors
+/// [`ShowError`]. Without the datastore the local settings are printed all the same.
+pub async fn run(args: ConfigArgs) -> Result<(), ShowError> {
+    let (resolved, unread) = read(&args.local.read()?).await;
+    print(&resolved, args.output, &mut io::stdout().lock())?;
+    unread.map_or(Ok(()), |reason| Err(ShowError::Datastore(reason)))
+}
 
 /// Form of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -146,7 +184,10 @@ mod tests {
 
     #[test]
     fn every_setting_has_its_source() {
-        let text = printed("LogPrefix=mine\nXDPEnabled=true\nLogSeverityScreen=loud\nEtcdPassword=hunter2", Output::Table);
+        let text = printed(
+            "LogPrefix=mine\nXDPEnabled=true\nLogSeverityScreen=loud\nEtcdPassword=hunter2",
+            Output::Table,
+        );
         let line = |name: &str| text.lines().find(|l| l.starts_with(name)).unwrap_or_default().to_owned();
         assert!(line("LogPrefix").contains("felix.cfg") && line("LogPrefix").ends_with("mine"), "{text}");
         assert!(line("HealthPort").contains("default") && line("HealthPort").ends_with("9099"), "{text}");
@@ -157,7 +198,8 @@ mod tests {
 
     #[test]
     fn json_says_the_same() {
-        let json: Json = serde_json::from_str(&printed("LogPrefix=mine\nNoSuch=1", Output::Json)).expect("JSON");
+        let json: Json =
+            serde_json::from_str(&printed("LogPrefix=mine\nNoSuch=1", Output::Json)).expect("JSON");
         assert_eq!(json["settings"]["LogPrefix"]["value"], "mine");
         assert_eq!(json["settings"]["HealthPort"]["source"], "default");
         assert_eq!(json["ignored"][0]["setting"], "NoSuch");
@@ -176,7 +218,9 @@ mod tests {
     async fn resources_of_the_datastore_count() {
         let directory = tempfile::TempDir::new().expect("a directory");
         let resource = |name: &str, prefix: &str| {
-            format!("apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {{name: {name}}}\nspec: {{logPrefix: {prefix}}}\n")
+            format!(
+                "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {{name: {name}}}\nspec: {{logPrefix: {prefix}}}\n"
+            )
         };
         for (name, prefix) in [("default", "all"), ("node.h", "own"), ("node.other", "others")] {
             let path = directory.path().join(format!("{name}.yaml"));

@@ -2,8 +2,9 @@
 //! corpus of questions can be put to this program and to others alike.
 
 use crate::config::{
-    LocalSources, Resolved, Severity, Sources,
-    failsafe, ini, parse::Typed, resolve,
+    LocalSources, Resolved, Severity, Sources, failsafe, ini,
+    parse::Typed,
+    resolve,
     sources::felix_name,
     table::{self, Kind},
 };
@@ -188,14 +189,20 @@ mod tests {
                 json!({"op": "parse", "param": "FailsafeInboundHostPorts", "raw": "1,udp:[::/0]:2"}),
                 json!({"value": [{"protocol": "tcp", "port": 1}, {"protocol": "udp", "port": 2, "net": "::/0"}]}),
             ),
-            (json!({"op": "parse", "param": "InterfaceExclude", "raw": "kube-ipvs0"}), json!({"value": ["/^kube\\-ipvs0$/"]})),
+            (
+                json!({"op": "parse", "param": "InterfaceExclude", "raw": "kube-ipvs0"}),
+                json!({"value": ["/^kube\\-ipvs0$/"]}),
+            ),
             (json!({"op": "parse", "param": "NoSuchThing", "raw": "1"}), json!({"unsupported": true})),
             (
                 json!({"op": "effective", "want": ["LogPrefix"], "sources": {
                     "datastore_global": {"LogPrefix": "a"}, "environment": {"FELIX_LOGPREFIX": "b"}}}),
                 json!({"values": {"LogPrefix": "b"}}),
             ),
-            (json!({"op": "load-environment", "input": ["FeLIX_Foo=a=b", "PATH=/"]}), json!({"raw": {"foo": "a=b"}})),
+            (
+                json!({"op": "load-environment", "input": ["FeLIX_Foo=a=b", "PATH=/"]}),
+                json!({"raw": {"foo": "a=b"}}),
+            ),
             (json!({"op": "load-file", "input": "[x]\nA=1"}), json!({"raw": {"A": "1"}})),
             (json!({"op": "load-file-missing"}), json!({"raw": {}})),
         ];
