@@ -2,10 +2,11 @@
 
 use super::{
     attribute::{Attribute, Attributes, TooLong, Writer},
-    batch, decode,
+    batch::{self, BEGIN_BYTES},
+    decode,
     encode::{Echo, Encoder},
     key::{self, Keys, Shape},
-    socket::Messages,
+    socket::{Messages, Options, Socket},
     uapi::{NFGENMSG_BYTES, NLMSG_HEADER_BYTES, data, element},
     userdata,
 };
@@ -172,6 +173,31 @@ fn net(address: IpAddr, bits: u8) -> IpNet {
         IpAddr::V4(address) => Ipv4Net::new(address, bits % 33).unwrap().trunc().into(),
         IpAddr::V6(address) => Ipv6Net::new(address, bits % 129).unwrap().trunc().into(),
     }
+}
+
+/// A batch without its end is dropped without a word: nothing is applied, nothing is said. So is the first page of one
+/// that is sent page by page.
+#[test]
+fn a_batch_without_an_end_is_lost_in_silence() {
+    let run = || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("root: see .cargo/config.toml");
+        let mut socket = Socket::open(Options::default()).unwrap();
+        let mut encoder = Encoder::new(1, Echo::Nothing);
+        encoder.bytes = vec![0; BEGIN_BYTES];
+        encoder.change(&Change::AddTable).unwrap();
+        let mut buffer = encoder.bytes;
+        let start = batch::write_begin(&mut buffer[..BEGIN_BYTES], None);
+        let before = socket.generation().unwrap();
+        socket.send(&buffer[start..]).unwrap();
+        let mut said = 0;
+        socket.drain(|_| said += 1).unwrap();
+        assert_eq!((said, socket.generation().unwrap()), (0, before));
+
+        let outcome = batch::send(&mut socket, &mut buffer, None, true).unwrap();
+        assert!(matches!(outcome, batch::Outcome::Applied(_)), "{outcome:?}");
+        assert_ne!(socket.generation().unwrap(), before);
+    };
+    std::thread::spawn(run).join().unwrap();
 }
 
 /// What the kernel would hand back of an element: the message that adds it.
