@@ -173,8 +173,12 @@ impl<'a> Work<'a> {
     }
 
     fn dead_chains(&mut self) {
-        let dead: Vec<_> =
-            self.observed.chains.iter().filter(|(name, _)| !self.desired.chains.contains_key(name)).collect();
+        let dead: Vec<_> = self
+            .observed
+            .chains
+            .iter()
+            .filter(|(name, _)| !self.desired.chains.contains_key(*name))
+            .collect();
         self.unknown_rules |= !dead.is_empty();
         let (hooked, inner): (Vec<_>, Vec<_>) = dead.into_iter().partition(|(_, chain)| chain.base.is_some());
         self.switch[CHAINS].extend(hooked.into_iter().map(|(name, _)| Change::DeleteChain(name.clone())));
