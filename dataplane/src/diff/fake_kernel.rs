@@ -25,6 +25,8 @@ const DEPTH_MAX: usize = 15;
 pub struct Refused {
     /// Position among all changes of the transaction; `None` for one that was planned on another generation.
     pub index: Option<usize>,
+    /// The change in nft syntax, narrowed to one element where it is one that is at fault.
+    pub change: String,
     /// In the kernel's words.
     pub errno: &'static str,
 }
@@ -36,8 +38,10 @@ pub struct FakeKernel {
     pub generation: u32,
     table: Option<Table>,
     handles: u64,
-    /// Rules of chains of this name are refused, as by a kernel that lacks what they need.
-    pub refused_chains: BTreeSet<ChainName>,
+    /// Rules that it refuses, as a kernel does that lacks what they need.
+    pub refuse_rule: Option<fn(&ChainName, &Rule) -> bool>,
+    /// Elements that it refuses.
+    pub refuse_element: Option<fn(&Element) -> bool>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -65,7 +69,7 @@ impl FakeKernel {
     /// [`Refused`]: nothing has changed.
     pub fn commit(&mut self, transaction: &Transaction) -> Result<Vec<u64>, Refused> {
         if transaction.generation.is_some_and(|planned| planned != self.generation) {
-            return Err(Refused { index: None, errno: "ERESTART" });
+            return Err(Refused { index: None, change: String::new(), errno: "ERESTART" });
         }
         self.batch(transaction.changes())
     }
@@ -89,14 +93,14 @@ impl FakeKernel {
         let (mut next, before) = (self.clone(), self.handles);
         let (mut last, mut handles) = (None, vec![]);
         for (index, change) in changes.enumerate() {
-            next.change(change, before).map_err(|errno| Refused { index: Some(index), errno })?;
+            next.change(change, before).map_err(|errno| next.refused(index, change, errno))?;
             last = Some(index);
             if matches!(change, Change::AddRule { .. }) {
                 handles.push(next.handles);
             }
         }
         if next.table.as_ref().is_some_and(|table| !table.nests()) {
-            return Err(Refused { index: last, errno: "EMLINK" });
+            return Err(Refused { index: last, change: String::new(), errno: "EMLINK" });
         }
         if last.is_some() {
             next.generation += 1;
@@ -112,7 +116,14 @@ impl FakeKernel {
                 return Ok(());
             }
             Change::DeleteTable => return self.table.take().map(drop).ok_or("ENOENT"),
-            Change::AddRule { chain, .. } if self.refused_chains.contains(chain) => return Err("EOPNOTSUPP"),
+            Change::AddRule { chain, rule, .. }
+                if self.refuse_rule.is_some_and(|refuse| refuse(chain, rule)) =>
+            {
+                return Err("EOPNOTSUPP");
+            }
+            Change::AddElements(_, elements) if elements.iter().any(|e| self.refuses(e)) => {
+                return Err("EINVAL");
+            }
             _ => {}
         }
         self.handles += 1;
@@ -155,6 +166,22 @@ impl FakeKernel {
                 if elements.iter().all(|element| there.remove(element)) { Ok(()) } else { Err("ENOENT") }
             }
         }
+    }
+
+    fn refuses(&self, element: &Element) -> bool {
+        self.refuse_element.is_some_and(|refuse| refuse(element))
+    }
+
+    fn refused(&self, index: usize, change: &Change, errno: &'static str) -> Refused {
+        let change = match change {
+            Change::AddElements(set, elements) => {
+                let guilty =
+                    elements.iter().filter(|element| self.refuses(element)).take(1).cloned().collect();
+                Change::AddElements(*set, guilty).to_string()
+            }
+            change => change.to_string(),
+        };
+        Refused { index: Some(index), change, errno }
     }
 
     /// What a dump says.
@@ -274,7 +301,7 @@ pub struct Fate {
 impl Fate {
     fn take(&mut self, table: &Table, set: SetName, list: Option<SetId>) {
         let elements = table.sets.get(&set).into_iter().flatten();
-        let elements = elements.filter(|element| super::list_of(element) == list);
+        let elements = elements.filter(|element| element.list() == list);
         self.elements.extend(elements.map(|element| (set, element.clone())));
     }
 

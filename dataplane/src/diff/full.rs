@@ -2,7 +2,7 @@
 
 use super::{
     Handle, KnownChain, Model, Plan, add_base_chain, add_elements, add_inner_chains, chain, delete_elements,
-    is_dispatch, list_of,
+    is_dispatch,
 };
 use crate::ruleset::{
     Chain, ChainName, Change, Element, Fingerprint, Observed, ObservedChain, Rule, Ruleset, SetName,
@@ -203,15 +203,14 @@ impl<'a> Work<'a> {
                 add_elements(&mut self.switch[DISPATCH], *set, new);
                 continue;
             }
-            let wanted_lists: BTreeSet<_> = new.iter().filter_map(list_of).collect();
+            let wanted_lists: BTreeSet<_> = new.iter().filter_map(Element::list).collect();
             let unused = |element: &Element| {
-                list_of(element)
-                    .is_some_and(|list| !looked_up.contains(&list) && !wanted_lists.contains(&list))
+                element.list().is_some_and(|list| !looked_up.contains(&list) && !wanted_lists.contains(&list))
             };
             let (dead, out): (Vec<_>, Vec<_>) = gone.into_iter().partition(unused);
-            let busy: BTreeSet<_> = out.iter().filter_map(list_of).collect();
+            let busy: BTreeSet<_> = out.iter().filter_map(Element::list).collect();
             let idle = |element: &Element| {
-                list_of(element).is_some_and(|list| {
+                element.list().is_some_and(|list| {
                     !self.unknown_rules && !self.live.contains(&list) && !busy.contains(&list)
                 })
             };

@@ -21,7 +21,6 @@ pub mod incremental;
 pub use self::{full::full, incremental::incremental};
 
 use crate::ruleset::{Base, Chain, ChainName, Change, Element, Position, Rule, SetName, Transaction};
-use proto::id::SetId;
 use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
 
 /// Handle of a rule, where we know it. The kernel counts from 1.
@@ -107,18 +106,6 @@ pub enum Need {
     Handles(ChainName),
 }
 
-/// The list that an element belongs to; `None` for a dispatch entry.
-fn list_of(element: &Element) -> Option<SetId> {
-    match element {
-        Element::Host(list, _)
-        | Element::Net(list, _)
-        | Element::Port(list, _)
-        | Element::PortRange(list, _)
-        | Element::NamedPort { list, .. } => Some(*list),
-        Element::Dispatch(..) => None,
-    }
-}
-
 fn is_dispatch(set: SetName) -> bool {
     matches!(set, SetName::Dispatch(_))
 }
@@ -157,4 +144,4 @@ fn add_inner_chains(changes: &mut Vec<Change>, chains: &[(&ChainName, &Arc<Chain
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

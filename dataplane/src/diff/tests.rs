@@ -7,7 +7,10 @@ use crate::{
 };
 use ipnet::IpNet;
 use proptest::{prelude::*, sample::subsequence};
-use proto::rule::{Direction, Family, PortRange};
+use proto::{
+    id::SetId,
+    rule::{Direction, Family, PortRange},
+};
 use std::{
     collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
@@ -135,7 +138,7 @@ fn ruleset() -> impl Strategy<Value = Ruleset> {
             }
             let used = looked_up(&ruleset);
             for elements in sets.values_mut() {
-                elements.retain(|element| list_of(element).is_some_and(|list| used.contains(&list)));
+                elements.retain(|element| element.list().is_some_and(|list| used.contains(&list)));
             }
             sets.insert(MAP, entries);
             ruleset.sets = sets;
@@ -187,13 +190,13 @@ pub(crate) fn changes(old: &Ruleset, new: &Ruleset) -> Changes {
     for (set, elements) in &new.sets {
         let there: BTreeSet<_> = old.sets.get(set).into_iter().flatten().collect();
         for element in elements.iter().filter(|element| !there.contains(element)) {
-            let idle = list_of(element).is_some_and(|list| !before.contains(&list));
+            let idle = element.list().is_some_and(|list| !before.contains(&list));
             let target = if idle { &mut changes.inert } else { &mut changes.added };
             target.entry(*set).or_default().push(element.clone());
         }
         let wanted: BTreeSet<_> = elements.iter().collect();
         for element in there.into_iter().filter(|element| !wanted.contains(element)) {
-            let idle = list_of(element).is_some_and(|list| !after.contains(&list));
+            let idle = element.list().is_some_and(|list| !after.contains(&list));
             let target = if idle { &mut changes.cleanup } else { &mut changes.removed };
             target.entry(*set).or_default().push(element.clone());
         }

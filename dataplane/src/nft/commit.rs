@@ -5,6 +5,7 @@ use super::{
     batch::{self, BEGIN_BYTES, BEGIN_SEQUENCE, END_BYTES, Outcome, Refusal},
     encode::{Echo, Encoder},
     error::CommitError,
+    probe::Capabilities,
     refusal,
     socket::Socket,
 };
@@ -31,7 +32,7 @@ pub struct Committed {
 /// One transaction being committed.
 pub(super) struct Commit<'a> {
     socket: &'a mut Socket,
-    end_ack: bool,
+    capabilities: Capabilities,
     changes: Vec<&'a Change>,
     /// The first message's sequence number of each change.
     starts: Vec<u32>,
@@ -45,7 +46,7 @@ pub(super) struct Commit<'a> {
 /// Commits a transaction.
 pub(super) fn commit(
     socket: &mut Socket,
-    end_ack: bool,
+    capabilities: Capabilities,
     transaction: &Transaction,
 ) -> Result<Committed, CommitError> {
     if transaction.is_empty() {
@@ -56,7 +57,7 @@ pub(super) fn commit(
     let echo = if rules <= HANDLES_MAX { Echo::Handle } else { Echo::Nothing };
     let mut commit = Commit {
         socket,
-        end_ack,
+        capabilities,
         changes: transaction.changes().collect(),
         starts: Vec::new(),
         buffer: Vec::new(),
@@ -91,6 +92,13 @@ impl Commit<'_> {
     fn encode(&mut self, transaction: &Transaction, echo: Echo) -> Result<[Range<usize>; 3], CommitError> {
         let mut encoder = Encoder::new(1, echo);
         encoder.bytes = vec![0; BEGIN_BYTES];
+        if self.capabilities.resize_sets {
+            for change in transaction.changes() {
+                if let Change::AddElements(set, elements) = change {
+                    encoder.expect_elements(*set, elements.len());
+                }
+            }
+        }
         let mut parts = [const { 0..0 }; 3];
         let mut index = 0;
         let lists = [&transaction.inert, &transaction.switch, &transaction.cleanup];
@@ -159,7 +167,7 @@ impl Commit<'_> {
         if let Some(planned) = self.pinned.filter(|planned| *planned != before) {
             return Err(CommitError::StaleGeneration { planned, found: before });
         }
-        let outcome = batch::send(self.socket, buffer, self.pinned, self.end_ack);
+        let outcome = batch::send(self.socket, buffer, self.pinned, self.capabilities.end_ack);
         match outcome.map_err(|error| self.not_sent(error, buffer.len()))? {
             Outcome::Applied(reply) => self.handles.extend(reply.handles),
             Outcome::Refused(refusal) => return Err(self.explain(refusal, &buffer[BEGIN_BYTES..])),

@@ -5,6 +5,7 @@
 
 use super::{
     attribute::{Attribute, Attributes},
+    encode::SIZE_UNLIMITED,
     key::{self, Shape},
     uapi::{NFT_DATA_VERDICT, NFTA_LIST_ELEM, chain, data, element, hook, rule, set, verdict},
     userdata,
@@ -78,14 +79,16 @@ pub(super) fn set(attributes: Attributes<'_>) -> Option<(String, ObservedSet)> {
 
 fn is_as_ours(attributes: Attributes<'_>, shape: Shape) -> bool {
     let number = |kind| attributes.get(kind).and_then(Attribute::be32);
-    let limited =
-        attributes.get(set::DESC).is_some_and(|desc| desc.nested().any(|part| part.kind == set::DESC_SIZE));
+    let size = attributes
+        .get(set::DESC)
+        .and_then(|desc| desc.nested().get(set::DESC_SIZE))
+        .and_then(Attribute::be32);
     number(set::FLAGS).unwrap_or(0) == shape.flags()
         && number(set::KEY_LEN) == Some(shape.key_bytes as u32)
         && number(set::KEY_TYPE) == Some(shape.key_type)
         && number(set::DATA_TYPE) == shape.verdicts.then_some(NFT_DATA_VERDICT)
         && attributes.get(set::TIMEOUT).is_none()
-        && !limited
+        && size.is_none_or(|size| size == SIZE_UNLIMITED)
 }
 
 /// The elements of one set, as they come in.

@@ -16,11 +16,20 @@ use super::{
 use crate::ruleset::{Base, ChainName, Change, Element, Fingerprint, Hook, Position, Rule, SetName, TABLE};
 use nftnl::{MsgType, NlMsg, ProtoFamily};
 use sha2::{Digest, Sha256};
-use std::ffi::CString;
+use std::{collections::BTreeMap, ffi::CString};
 
 /// Most bytes of elements in one message: far under the 64 KiB that an attribute can hold, and small enough that
 /// messages can be split over batches of an ordinary socket buffer.
 const ELEMENTS_MAX_BYTES: usize = 32 * 1024;
+
+/// From this many elements on a set is made large at once; below, rehashing costs less than a millisecond.
+const SIZED_FROM: usize = 4096;
+
+/// Smallest size that a set is made with: a megabyte of buckets, so that one that grows far stays fast.
+const SIZE_MIN: u32 = 1 << 16;
+
+/// A size that is no limit. Not the largest number: kernels add to it.
+pub(super) const SIZE_UNLIMITED: u32 = 1 << 30;
 
 /// The digest over a rule's encoded statements, by which we know it again. Its comment is no part of it.
 ///
@@ -78,12 +87,25 @@ pub(super) struct Encoder {
     next_sequence: u32,
     expressions: Expressions,
     echo: Echo,
+    /// How many elements are to be added to a set.
+    expected: BTreeMap<SetName, usize>,
 }
 
 impl Encoder {
     /// An encoder whose first message has this sequence number.
     pub(super) fn new(first_sequence: u32, echo: Echo) -> Self {
-        Self { bytes: Vec::new(), next_sequence: first_sequence, expressions: Expressions::new(), echo }
+        Self {
+            bytes: Vec::new(),
+            next_sequence: first_sequence,
+            expressions: Expressions::new(),
+            echo,
+            expected: BTreeMap::new(),
+        }
+    }
+
+    /// Tells that this many more elements will be added to a set, so that it is made large at once.
+    pub(super) fn expect_elements(&mut self, set: SetName, count: usize) {
+        *self.expected.entry(set).or_default() += count;
     }
 
     /// Sequence number of the next message.
@@ -204,8 +226,20 @@ impl Encoder {
         self.end(start);
     }
 
+    /// Makes a set. A hash set that begins large is made with room for twice its elements, which spares the kernel the
+    /// rehashing, and freed of that limit at once, which leaves the room.
     fn add_set(&mut self, name: SetName) {
         let shape = Shape::of(name);
+        let expected = self.expected.get(&name).copied().unwrap_or(0);
+        if shape.interval || shape.verdicts || expected < SIZED_FROM {
+            return self.new_set(name, shape, None);
+        }
+        let size = u32::try_from(2 * expected).map_or(SIZE_UNLIMITED, |size| size.max(SIZE_MIN));
+        self.new_set(name, shape, Some(size));
+        self.new_set(name, shape, Some(SIZE_UNLIMITED));
+    }
+
+    fn new_set(&mut self, name: SetName, shape: Shape, size: Option<u32>) {
         let start = self.begin(libc::NFT_MSG_NEWSET, libc::NLM_F_CREATE);
         // The kernel wants an id that is unique in the batch; sequence numbers are.
         let id = self.next_sequence;
@@ -219,6 +253,11 @@ impl Encoder {
             writer.be32(set::DATA_TYPE, NFT_DATA_VERDICT);
         }
         writer.be32(set::ID, id);
+        if let Some(size) = size {
+            let nest = writer.begin(set::DESC);
+            writer.be32(set::DESC_SIZE, size);
+            writer.end(nest).expect("a size is short");
+        }
         writer.bytes(set::USERDATA, &userdata::of_set(shape));
         self.end(start);
     }

@@ -26,6 +26,8 @@ mod key;
 mod probe;
 mod refusal;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod uapi;
 mod userdata;
 
@@ -98,8 +100,8 @@ impl Kernel {
     /// # Errors
     /// See [`CommitError`]: the previous ruleset is still in force.
     pub async fn commit(&self, transaction: Transaction) -> Result<Committed, CommitError> {
-        let end_ack = self.capabilities.end_ack;
-        let result = self.run(move |socket| commit::commit(socket, end_ack, &transaction)).await;
+        let capabilities = self.capabilities;
+        let result = self.run(move |socket| commit::commit(socket, capabilities, &transaction)).await;
         result.map_err(CommitError::OutcomeUnknown)?
     }
 

@@ -267,6 +267,20 @@ pub enum Element {
     Dispatch(IfName, ChainName),
 }
 
+impl Element {
+    /// The list that it belongs to; `None` for a dispatch entry.
+    pub fn list(&self) -> Option<SetId> {
+        match self {
+            Self::Host(list, _)
+            | Self::Net(list, _)
+            | Self::Port(list, _)
+            | Self::PortRange(list, _)
+            | Self::NamedPort { list, .. } => Some(*list),
+            Self::Dispatch(..) => None,
+        }
+    }
+}
+
 /// A whole ruleset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ruleset {

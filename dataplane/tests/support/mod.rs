@@ -1,6 +1,6 @@
 //! A network namespace for each test, and rulesets to put into it.
 
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses its part")]
 
 use dataplane::{
     nft::{Committed, Kernel},
@@ -42,6 +42,31 @@ pub fn sh(command: &str) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{command}: {}{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout)
+}
+
+pub fn name(name: &str) -> ChainName {
+    ChainName::new(name)
+}
+
+/// Has nft(8) read a script.
+pub fn nft_file(options: &str, script: &str) {
+    let path = std::env::temp_dir().join(format!(
+        "portcullis-{}-{:?}.nft",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    std::fs::write(&path, script).unwrap();
+    let result = std::panic::catch_unwind(|| sh(&format!("nft {options} -f '{}'", path.display())));
+    std::fs::remove_file(&path).unwrap();
+    if let Err(panic) = result {
+        eprintln!("{script}");
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Has nft(8) read a script and commit nothing.
+pub fn nft_check(script: &str) {
+    nft_file("-c", script);
 }
 
 /// All of a ruleset as one transaction into an empty table.

@@ -3,6 +3,23 @@
 //! Decoding is tolerant as the reference is (unknown fields, absent defaults, both storage generations) and fails
 //! closed where the reference opens (decisions D1, D2): see [`decode`].
 
+mod check;
+mod decode;
+mod felix_configuration;
+mod host_endpoint;
+mod json;
+mod net;
+mod network_set;
+mod policy;
+mod profile;
+mod rules;
+mod selectors;
+#[cfg(test)]
+mod tests;
+mod workload_endpoint;
+
+pub use decode::decode;
+
 use crate::{
     id::{IfName, NodeName, PolicyId, ProfileName, TierName},
     key::ResourceKey,
