@@ -2,6 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod client_config;
+pub mod command;
 pub mod config;
 pub mod etcd_client;
+pub mod health;
+pub mod logging;
 pub mod syncer;

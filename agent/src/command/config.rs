@@ -146,7 +146,10 @@ mod tests {
 
     #[test]
     fn every_setting_has_its_source() {
-        let text = printed("LogPrefix=mine\nXDPEnabled=true\nLogSeverityScreen=loud\nEtcdPassword=hunter2", Output::Table);
+        let text = printed(
+            "LogPrefix=mine\nXDPEnabled=true\nLogSeverityScreen=loud\nEtcdPassword=hunter2",
+            Output::Table,
+        );
         let line = |name: &str| text.lines().find(|l| l.starts_with(name)).unwrap_or_default().to_owned();
         assert!(line("LogPrefix").contains("felix.cfg") && line("LogPrefix").ends_with("mine"), "{text}");
         assert!(line("HealthPort").contains("default") && line("HealthPort").ends_with("9099"), "{text}");
@@ -157,7 +160,8 @@ mod tests {
 
     #[test]
     fn json_says_the_same() {
-        let json: Json = serde_json::from_str(&printed("LogPrefix=mine\nNoSuch=1", Output::Json)).expect("JSON");
+        let json: Json =
+            serde_json::from_str(&printed("LogPrefix=mine\nNoSuch=1", Output::Json)).expect("JSON");
         assert_eq!(json["settings"]["LogPrefix"]["value"], "mine");
         assert_eq!(json["settings"]["HealthPort"]["source"], "default");
         assert_eq!(json["ignored"][0]["setting"], "NoSuch");
@@ -176,7 +180,9 @@ mod tests {
     async fn resources_of_the_datastore_count() {
         let directory = tempfile::TempDir::new().expect("a directory");
         let resource = |name: &str, prefix: &str| {
-            format!("apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {{name: {name}}}\nspec: {{logPrefix: {prefix}}}\n")
+            format!(
+                "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {{name: {name}}}\nspec: {{logPrefix: {prefix}}}\n"
+            )
         };
         for (name, prefix) in [("default", "all"), ("node.h", "own"), ("node.other", "others")] {
             let path = directory.path().join(format!("{name}.yaml"));

@@ -2,10 +2,7 @@
 //! corpus of questions can be put to this program and to others alike.
 
 use crate::config::{
-    LocalSources, Resolved, Severity, Sources,
-    failsafe, ini, parse::Typed, resolve,
-    sources::felix_name,
-    table::{self, Kind},
+    LocalSources, Resolved, Severity, Sources, ini, parse::Typed, resolve, sources::felix_name, table,
 };
 use proto::{
     key::{Kind as ResourceKind, ResourceKey},
@@ -166,7 +163,7 @@ fn failsafe_json(entry: &Failsafe) -> Json {
 /// As Felix keeps them: a name is an expression that matches it whole.
 fn exclude_json(item: &InterfaceExclude) -> Json {
     match item {
-        InterfaceExclude::Name(name) => json!(format!("/^{}$/", regex::escape(name))),
+        InterfaceExclude::Name(name) => json!(format!("/^{name}$/")),
         InterfaceExclude::Regex(regex) => json!(format!("/{regex}/")),
     }
 }
@@ -188,14 +185,20 @@ mod tests {
                 json!({"op": "parse", "param": "FailsafeInboundHostPorts", "raw": "1,udp:[::/0]:2"}),
                 json!({"value": [{"protocol": "tcp", "port": 1}, {"protocol": "udp", "port": 2, "net": "::/0"}]}),
             ),
-            (json!({"op": "parse", "param": "InterfaceExclude", "raw": "kube-ipvs0"}), json!({"value": ["/^kube\\-ipvs0$/"]})),
+            (
+                json!({"op": "parse", "param": "InterfaceExclude", "raw": "kube-ipvs0"}),
+                json!({"value": ["/^kube-ipvs0$/"]}),
+            ),
             (json!({"op": "parse", "param": "NoSuchThing", "raw": "1"}), json!({"unsupported": true})),
             (
                 json!({"op": "effective", "want": ["LogPrefix"], "sources": {
                     "datastore_global": {"LogPrefix": "a"}, "environment": {"FELIX_LOGPREFIX": "b"}}}),
                 json!({"values": {"LogPrefix": "b"}}),
             ),
-            (json!({"op": "load-environment", "input": ["FeLIX_Foo=a=b", "PATH=/"]}), json!({"raw": {"foo": "a=b"}})),
+            (
+                json!({"op": "load-environment", "input": ["FeLIX_Foo=a=b", "PATH=/"]}),
+                json!({"raw": {"foo": "a=b"}}),
+            ),
             (json!({"op": "load-file", "input": "[x]\nA=1"}), json!({"raw": {"A": "1"}})),
             (json!({"op": "load-file-missing"}), json!({"raw": {}})),
         ];
