@@ -2,11 +2,7 @@
 //! corpus of questions can be put to this program and to others alike.
 
 use crate::config::{
-    LocalSources, Resolved, Severity, Sources, failsafe, ini,
-    parse::Typed,
-    resolve,
-    sources::felix_name,
-    table::{self, Kind},
+    LocalSources, Resolved, Severity, Sources, ini, parse::Typed, resolve, sources::felix_name, table,
 };
 use proto::{
     key::{Kind as ResourceKind, ResourceKey},
@@ -167,7 +163,7 @@ fn failsafe_json(entry: &Failsafe) -> Json {
 /// As Felix keeps them: a name is an expression that matches it whole.
 fn exclude_json(item: &InterfaceExclude) -> Json {
     match item {
-        InterfaceExclude::Name(name) => json!(format!("/^{}$/", regex::escape(name))),
+        InterfaceExclude::Name(name) => json!(format!("/^{name}$/")),
         InterfaceExclude::Regex(regex) => json!(format!("/{regex}/")),
     }
 }
@@ -191,7 +187,7 @@ mod tests {
             ),
             (
                 json!({"op": "parse", "param": "InterfaceExclude", "raw": "kube-ipvs0"}),
-                json!({"value": ["/^kube\\-ipvs0$/"]}),
+                json!({"value": ["/^kube-ipvs0$/"]}),
             ),
             (json!({"op": "parse", "param": "NoSuchThing", "raw": "1"}), json!({"unsupported": true})),
             (
