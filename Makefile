@@ -1,6 +1,10 @@
 # The front door. Each target installs the Debian packages that it needs, after saying so.
 SHELL := /bin/bash
-TOOLS := $(abspath $(or $(CARGO_TARGET_DIR),target))/tools
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+TOOLS := $(TARGET)/tools
+PROGRAM := $(TARGET)/release/portcullis
+# Root of the machine, not of a user namespace: socket buffers as a service has them.
+AS_ROOT := CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER="unshare -n"
 export PATH := $(PATH):$(TOOLS)/usr/bin:$(TOOLS)/bin:/usr/sbin:/sbin
 
 .PHONY: help build demo test test-kernels lint layers deny bench conformance package
@@ -14,7 +18,7 @@ build: ## target/release/portcullis
 
 demo: build ## a host, a peer, a policy: allowed and denied probes as a table
 	@.ci/packages demo && .ci/namespaces
-	@PORTCULLIS_BIN=$(abspath $(or $(CARGO_TARGET_DIR),target))/release/portcullis cargo run --locked -q -p tests --bin demo
+	@PORTCULLIS_BIN=$(PROGRAM) cargo run --locked -q -p tests --bin demo
 
 test: ## everything: unit, property, packets in namespaces with a real etcd
 	@.ci/packages build test && .ci/namespaces
@@ -36,13 +40,13 @@ layers: ## which crate may know which
 deny: ## licences, sources, duplicates; advisories where their database can be reached
 	.ci/deny
 
-bench: build ## latencies, memory, idle cost, beside the figures to reach
+bench: build ## latencies, memory, idle cost, beside the figures to reach (BENCH="latency --quick")
 	@.ci/packages build test && .ci/namespaces
-	PORTCULLIS_BIN=$(abspath $(or $(CARGO_TARGET_DIR),target))/release/portcullis cargo run --locked --release -q -p tests --bin bench -- $(BENCH)
+	PORTCULLIS_BIN=$(PROGRAM) $(if $(filter 0,$(shell id -u)),$(AS_ROOT)) cargo run --locked --release -q -p tests --bin bench -- $(BENCH)
 
 conformance: build ## an external conformance runner: CONFORMANCE=its folder, AREAS="--area failsafe …"
 	@test -x "$(CONFORMANCE)/run" || { echo "set CONFORMANCE to the folder of the runner"; exit 1; }
-	"$(CONFORMANCE)/run" --agent portcullis=$(abspath $(or $(CARGO_TARGET_DIR),target))/release/portcullis $(AREAS)
+	"$(CONFORMANCE)/run" --agent portcullis=$(PROGRAM) $(AREAS)
 
 package: build ## target/portcullis-VERSION-ARCH.tar.gz: program, unit, documents
 	.ci/package

@@ -3,28 +3,14 @@
 
 use harness::{
     Netns, World,
-    resource::{Resource, host_endpoint, policy, rules},
+    load::{self, RULES},
+    resource::host_endpoint,
     world::Store,
 };
 use std::time::Duration;
 
 const ENDPOINTS: usize = 10;
-const RULES: usize = 10;
 const CHANGES: usize = 7;
-
-fn filler(number: usize, changed: bool) -> Resource {
-    let base = if changed { 20_000 } else { 10_000 };
-    let lines: Vec<String> = (0..RULES)
-        .map(|rule| {
-            let net = format!("10.{}.{}.0/24", number / 250, number % 250);
-            format!("Allow TCP to {} from {net}", base + (number * RULES + rule) % 9000)
-        })
-        .collect();
-    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    policy(&format!("filler-{number:04}"), "role == 'web'")
-        .set("order", 100 + number)
-        .set("ingress", rules(&lines))
-}
 
 /// Times of changes to one policy, sorted, with `policies` in force on each of the endpoints.
 fn changes(policies: usize) -> Vec<Duration> {
@@ -36,10 +22,10 @@ fn changes(policies: usize) -> Vec<Duration> {
         world.host().veth(&link, &format!("203.0.113.{number}/32"), &others, "");
         resources.push(host_endpoint(&format!("e{number}"), &link).labels("role=web"));
     }
-    resources.extend((0..policies).map(|number| filler(number, false)));
+    resources.extend(load::policies(policies));
     world.start("", &resources);
     let mut times: Vec<_> =
-        (0..CHANGES).map(|round| world.put(&[filler(policies / 2, round % 2 == 0)])).collect();
+        (0..CHANGES).map(|round| world.put(&[load::numbered_policy(policies / 2, 1 + round % 2)])).collect();
     times.sort();
     times
 }

@@ -118,10 +118,7 @@ impl Store {
             info!(ready, "datastore readiness changed");
             deltas.push(StoreDelta::Ready(ready));
         }
-        let configuration = self.raw_configuration();
-        let changed = first || configuration != self.configuration;
-        self.configuration = configuration;
-        Applied { deltas, configuration: changed.then(|| self.configuration.clone()) }
+        Applied { deltas, configuration: self.changed_configuration(first) }
     }
 
     /// Whether the datastore may be acted on; see [`StoreDelta::Ready`].
@@ -232,21 +229,25 @@ impl Store {
         }
     }
 
-    fn raw_configuration(&self) -> RawConfiguration {
-        let mut configuration = RawConfiguration::default();
+    /// The configuration where it changed, or where it is `wanted` in any case.
+    fn changed_configuration(&mut self, wanted: bool) -> Option<RawConfiguration> {
+        const NONE: &BTreeMap<String, String> = &BTreeMap::new();
+        let (mut global, mut host) = (NONE, NONE);
         let first = ResourceKey { kind: Kind::FelixConfiguration, namespace: None, name: "".into() };
         let felix = self.held.range(first..).take_while(|(key, _)| key.kind == Kind::FelixConfiguration);
         for (_, held) in felix {
             let Some(Resource::FelixConfiguration(felix)) = held.in_force.as_deref() else { continue };
             match &felix.scope {
-                ConfigScope::Global => configuration.global = felix.raw.clone(),
-                ConfigScope::Host(host) if host == self.hostname.as_str() => {
-                    configuration.host = felix.raw.clone();
-                }
+                ConfigScope::Global => global = &felix.raw,
+                ConfigScope::Host(name) if name == self.hostname.as_str() => host = &felix.raw,
                 ConfigScope::Host(_) | ConfigScope::None => {}
             }
         }
-        configuration
+        if !wanted && *global == self.configuration.global && *host == self.configuration.host {
+            return None;
+        }
+        self.configuration = RawConfiguration { global: global.clone(), host: host.clone() };
+        Some(self.configuration.clone())
     }
 }
 

@@ -1,9 +1,11 @@
 //! Transactions against a real kernel: what is asked back, what is refused, and what is in force then.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use dataplane::{
-    nft::{CommitError, Kernel, Options},
+    nft::{CommitError, Kernel, OpenError, Options},
     ruleset::{
         Change, Element, Field, Hook, Position, Ruleset, SetName, Stage, Statement, Transaction, Verdict,
     },
@@ -332,7 +334,7 @@ fn a_dump_is_of_one_moment_while_others_write() {
                         handle = commit(&writer, changes).handles.unwrap()[0];
                         homes.reverse();
                     }
-                    std::thread::sleep(std::time::Duration::from_millis(15));
+                    std::thread::sleep(std::time::Duration::from_millis(60));
                 }
             });
             std::thread::sleep(std::time::Duration::from_millis(20));
@@ -393,6 +395,27 @@ fn base_chains_and_sets_can_be_made_anew_in_one_transaction() {
         );
         assert_eq!(wait(kernel.dump()).unwrap().chains["output"].base, base(Hook::Output, 7));
     });
+}
+
+/// In a user namespace that owns nothing the process may open the socket, but neither read nor write through it.
+#[test]
+fn without_privileges_the_error_says_what_is_missing() {
+    const CHILD: &str = "PORTCULLIS_TEST_WITHOUT_PRIVILEGES";
+    if std::env::var_os(CHILD).is_some() {
+        let error = Kernel::spawn().unwrap_err();
+        assert!(matches!(error, OpenError::Privileges), "{error:?}");
+        assert!(error.to_string().contains("CAP_NET_ADMIN"));
+        return;
+    }
+    let child = std::process::Command::new("unshare")
+        .arg("--user")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "without_privileges_the_error_says_what_is_missing"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"));
 }
 
 #[test]

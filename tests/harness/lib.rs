@@ -6,6 +6,8 @@
 //! | [`listen`] | servers that echo |
 //! | [`probe`] | small packets whose fate tells a verdict; connections that stay open |
 //! | [`nft`] | what nft(8) and the kernel say of a namespace's ruleset |
+//! | [`netlink`] | raw nf_tables netlink: generation, dump, replay |
+//! | [`load`] | many policies and large sets, for benchmarks |
 //! | [`resource`] | v3 resources, and the form in which calicoctl stores them |
 //! | [`etcd`] | Debian's etcd in a namespace of its own |
 //! | [`agent`] | the program `portcullis`, started and ended |
@@ -19,6 +21,8 @@
 pub mod agent;
 pub mod etcd;
 pub mod listen;
+pub mod load;
+pub mod netlink;
 pub mod netns;
 pub mod nft;
 pub mod probe;

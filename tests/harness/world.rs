@@ -76,6 +76,11 @@ impl World {
         &self.host
     }
 
+    /// The same, for an agent that a test starts by itself.
+    pub fn host_arc(&self) -> Arc<Netns> {
+        Arc::clone(&self.host)
+    }
+
     /// The datastore, for what [`put`](Self::put) and [`delete`](Self::delete) cannot say.
     pub fn datastore(&mut self) -> &mut Datastore {
         &mut self.datastore

@@ -2,7 +2,7 @@
 //!
 //! Addresses are those that the resource states: of a host endpoint its `expectedIPs`, never what its links have.
 
-use super::rule_sets::SetDefinition;
+use super::{difference::difference, rule_sets::SetDefinition};
 use ipnet::IpNet;
 use proto::{
     resource::{EndpointPort, Resource},
@@ -38,7 +38,7 @@ pub(crate) fn of<'a>(item: &'a Resource, definition: &SetDefinition) -> Contribu
 }
 
 /// What comes and what goes when `old` becomes `new`, each in order.
-pub(crate) fn difference(
+pub(crate) fn change(
     old: &Resource,
     new: &Resource,
     definition: &SetDefinition,
@@ -48,20 +48,11 @@ pub(crate) fn difference(
         members.sort_unstable();
         members
     };
-    let (old, new) = (sorted(old), sorted(new));
     let (mut came, mut went) = (Vec::new(), Vec::new());
-    let (mut old, mut new) = (old.into_iter().peekable(), new.into_iter().peekable());
-    loop {
-        match (old.peek(), new.peek()) {
-            (Some(before), Some(after)) if before == after => {
-                old.next();
-                new.next();
-            }
-            (Some(before), after) if after.is_none_or(|after| before < after) => went.extend(old.next()),
-            (_, Some(_)) => came.extend(new.next()),
-            (_, None) => return (came, went),
-        }
+    for (member, comes) in difference(&sorted(old), &sorted(new)) {
+        if comes { came.push(*member) } else { went.push(*member) }
     }
+    (came, went)
 }
 
 fn nets(item: &Resource) -> Cow<'_, [IpNet]> {

@@ -207,10 +207,10 @@ impl IpSets {
             let (came, went) = match set.definition.kind() {
                 // The same for every set: compared once.
                 SetKind::Addresses => {
-                    addresses.get_or_insert_with(|| contribution::difference(old, new, &set.definition))
+                    addresses.get_or_insert_with(|| contribution::change(old, new, &set.definition))
                 }
                 SetKind::Ports => {
-                    ports = contribution::difference(old, new, &set.definition);
+                    ports = contribution::change(old, new, &set.definition);
                     &ports
                 }
             };

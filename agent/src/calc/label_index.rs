@@ -5,10 +5,11 @@
 //! a changed item asks only those that it can satisfy. Knows nothing of policies, sets or addresses.
 
 mod filing;
-#[cfg(test)]
-mod tests;
 
-use super::labels::{self, Effective, Lent};
+use super::{
+    difference::difference,
+    labels::{self, Effective, Lent},
+};
 use filing::{Hook, Items, Selectors};
 use proto::{
     id::ProfileName,
@@ -114,7 +115,7 @@ impl<I: Clone + Ord, S: Clone + Ord> LabelIndex<I, S> {
         self.by_label.refile(&id, &before, &after);
         match &resource {
             Some(new) => {
-                let matches = evaluate(&self.by_need, &self.selectors, &after);
+                let matches = evaluate(&self.by_need, &after);
                 let item = self
                     .items
                     .entry(id.clone())
@@ -154,7 +155,7 @@ impl<I: Clone + Ord, S: Clone + Ord> LabelIndex<I, S> {
                 if parent == name { new_labels } else { labels::lent(&self.lent, parent) }
             });
             self.by_label.refile(id, &before, &after);
-            evaluated.push(evaluate(&self.by_need, &self.selectors, &after));
+            evaluated.push(evaluate(&self.by_need, &after));
         }
         match &profile {
             Some(new) => self.lent.insert(name.clone(), new.clone()),
@@ -197,10 +198,10 @@ impl<I: Clone + Ord, S: Clone + Ord> LabelIndex<I, S> {
                 Some(candidates) => candidates.for_each(&mut ask),
                 None => self.items.keys().for_each(&mut ask),
             }
-            self.by_need.insert(&hook, id.clone());
+            self.by_need.insert(&hook, id.clone(), &selector);
             self.selectors.insert(id.clone(), Entry { selector, hook, matches: after.clone() });
         }
-        for (item, matches) in symmetric_difference(&before, &after) {
+        for (item, matches) in difference(&before, &after) {
             let known = &mut self.items.get_mut(item).expect("only items match").matches;
             match (known.binary_search(&id), matches) {
                 (Err(place), true) => known.insert(place, id.clone()),
@@ -229,10 +230,8 @@ impl<I: Clone + Ord, S: Clone + Ord> LabelIndex<I, S> {
 
     /// Brings the selectors' side in line with an item's new matches and tells the difference.
     fn record(&mut self, id: &I, old: &[S], new: &[S]) -> Vec<Match<I, S>> {
-        let began = new.iter().filter(|s| old.binary_search(s).is_err()).map(|s| (s, true));
-        let ended = old.iter().filter(|s| new.binary_search(s).is_err()).map(|s| (s, false));
         let mut changes = Vec::new();
-        for (selector, matches) in ended.chain(began) {
+        for (selector, matches) in difference(old, new) {
             let entry = self.selectors.get_mut(selector).expect("only known selectors match");
             if matches {
                 entry.matches.insert(id.clone());
@@ -246,14 +245,11 @@ impl<I: Clone + Ord, S: Clone + Ord> LabelIndex<I, S> {
 }
 
 /// The selectors that match these labels, sorted.
-fn evaluate<I, S: Clone + Ord>(
-    by_need: &Selectors<S>,
-    selectors: &BTreeMap<S, Entry<I>>,
-    labels: &Effective<'_>,
-) -> Vec<S> {
+fn evaluate<S: Clone + Ord>(by_need: &Selectors<S>, labels: &Effective<'_>) -> Vec<S> {
     // A selector is filed once, and an item has one value for a label: no candidate comes twice.
+    let candidates = by_need.candidates(labels);
     let mut matching: Vec<S> =
-        by_need.candidates(labels).filter(|id| selectors[id].selector.matches(labels)).cloned().collect();
+        candidates.filter(|(_, selector)| selector.matches(labels)).map(|(id, _)| id.clone()).collect();
     matching.sort_unstable();
     matching
 }
@@ -263,14 +259,4 @@ fn lent_labels(profile: &Resource) -> Option<&LabelMap> {
         Resource::Profile(profile) if !profile.labels_to_apply.is_empty() => Some(&profile.labels_to_apply),
         _ => None,
     }
-}
-
-/// What is in one only; true where it is in `after`.
-fn symmetric_difference<'a, I: Ord>(
-    before: &'a BTreeSet<I>,
-    after: &'a BTreeSet<I>,
-) -> impl Iterator<Item = (&'a I, bool)> {
-    let ended = before.difference(after).map(|item| (item, false));
-    let began = after.difference(before).map(|item| (item, true));
-    ended.chain(began)
 }

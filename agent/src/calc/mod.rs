@@ -21,6 +21,7 @@
 
 mod active_policies;
 mod contribution;
+mod difference;
 mod ip_sets;
 mod label_index;
 mod labels;

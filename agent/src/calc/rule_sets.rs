@@ -2,6 +2,9 @@
 //!
 //! A set is named by what defines it, so rules that say the same share one. What is in a set is not known here.
 
+#[cfg(test)]
+mod tests;
+
 use proto::{
     id::SetId,
     rule::{Port, PortRange, Protocol, Rule, SelectorSide, SetSide},

@@ -3,6 +3,7 @@
 
 mod expanders;
 mod fixtures;
+mod histories;
 mod replica;
 mod scenarios;
 mod worlds;

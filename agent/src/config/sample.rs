@@ -6,10 +6,13 @@ use std::fmt::Write;
 const HEADER: &str = "\
 # Settings of portcullis, each with its default. To change one, take away the `#` before its name.
 #
-# Names and values are those of Felix, and an existing /etc/calico/felix.cfg is read as it is. The same settings can
-# be given as FELIX_<NAME> in the environment, which wins over this file, and in a FelixConfiguration resource
+# Names and values are those of Felix, and an existing /etc/calico/felix.cfg is read as it is. A setting can also be
+# given as FELIX_<NAME> in the environment, which wins over this file, and in a FelixConfiguration resource
 # (`default`, or `node.<host>`, which wins over it), over which this file wins. `none` switches a setting off where
 # that makes sense. `portcullis config` shows what is in force, and who says so.
+#
+# [local] settings are read from this file and the environment only, and take effect at the next start. Names in
+# capitals after it are variables that Calico's own programs read; this file wins over them.
 
 [global]
 ";
@@ -23,23 +26,19 @@ pub fn sample() -> String {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "# {line}");
         }
-        let _ = writeln!(text, "#{} = {}", parameter.name, parameter.default);
+        let _ = writeln!(text, "{}", format!("#{} = {}", parameter.name, parameter.default).trim_end());
     }
     text
 }
 
 fn describe(parameter: &Parameter) -> String {
-    let mut text = parameter.doc.to_owned();
-    if parameter.local {
-        text.push_str(" Only here or in the environment.");
-    }
-    if parameter.effect == Effect::Restart {
-        text.push_str(" Takes effect at the next start.");
-    }
-    if let Some(variable) = parameter.client_variable {
-        let _ = write!(text, " Also read from {variable} in the environment, as Calico's clients do.");
-    }
-    text
+    let scope = match (parameter.local, parameter.client_variable) {
+        (true, Some(variable)) => format!(" [local, {variable}]"),
+        (true, None) => " [local]".to_owned(),
+        (false, _) if parameter.effect == Effect::Restart => " Takes effect at the next start.".to_owned(),
+        (false, _) => String::new(),
+    };
+    format!("{}{scope}", parameter.doc)
 }
 
 /// Breaks a text into lines of at most `width` characters, longer words apart.

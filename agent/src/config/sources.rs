@@ -135,6 +135,13 @@ impl LocalSources {
         Ok(sources)
     }
 
+    /// Sets a parameter as the environment would, with what set it instead: an option of a command line.
+    pub fn set(&mut self, name: &str, text: &str, option: &str) {
+        let source = Source::Environment(option.to_owned());
+        let raw = Raw { name: name.to_owned(), text: text.to_owned(), source };
+        self.environment.insert(name.to_ascii_lowercase(), raw);
+    }
+
     fn add_variable(&mut self, variable: String, text: String) {
         if let Some(name) = felix_name(&variable) {
             let raw = Raw { name: name.to_owned(), text, source: Source::Environment(variable.clone()) };

@@ -6,6 +6,7 @@
 
 pub mod backoff;
 pub mod etcd;
+pub mod file;
 
 use proto::key::ResourceKey;
 

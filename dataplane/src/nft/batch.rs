@@ -117,7 +117,7 @@ fn collect(socket: &mut Socket, awaited: Option<u32>) -> io::Result<Outcome> {
 }
 
 /// Writes the begin so that it ends where the messages begin; returns where it begins.
-fn write_begin(room: &mut [u8], generation: Option<u32>) -> usize {
+pub(super) fn write_begin(room: &mut [u8], generation: Option<u32>) -> usize {
     let mut begin = Vec::with_capacity(BEGIN_BYTES);
     let header = Header {
         kind: libc::NFNL_MSG_BATCH_BEGIN as u16,

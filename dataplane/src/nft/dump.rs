@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, io, time::Duration};
 /// thousand rules.
 const ATTEMPTS: u32 = 20;
 
-/// Pause after an interrupted attempt: it gives a writer time to finish.
+/// Pause after the first interrupted attempt, longer after each: it gives a writer time to finish. A second in all.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A table that is not ours, by name: we read no more of it.
@@ -110,7 +110,7 @@ fn attempt<T>(
     socket: &mut Socket,
     mut read: impl FnMut(&mut Socket) -> io::Result<T>,
 ) -> Result<(u32, T), DumpError> {
-    for _ in 0..ATTEMPTS {
+    for number in 1..=ATTEMPTS {
         let before = socket.generation()?;
         match read(socket) {
             Ok(value) if socket.generation()? == before => return Ok((before, value)),
@@ -120,7 +120,7 @@ fn attempt<T>(
                 if matches!(error.raw_os_error(), Some(libc::EINTR | libc::ENOENT | libc::ENOBUFS)) => {}
             Err(error) => return Err(DumpError::Socket(error)),
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(PAUSE * number);
     }
     Err(DumpError::KeepsChanging { attempts: ATTEMPTS })
 }

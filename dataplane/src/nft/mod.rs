@@ -26,6 +26,8 @@ mod key;
 mod probe;
 mod refusal;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod uapi;
 mod userdata;
 

@@ -68,6 +68,7 @@ impl Inputs {
                 self.forward_chain(name, *direction, *kind)
             }
             Spec::Tier(tier) => self.tier_chain(tier, lists),
+            Spec::Group(group) => self.group_chain(group),
             Spec::Policy(id, direction, kind) => self.policy_chain(id, (*direction, *kind), lists),
             Spec::Profile(name, direction, kind) => self.profile_chain(name, (*direction, *kind), lists),
             Spec::Failsafe(direction) => self.failsafe_chain(*direction),

@@ -26,7 +26,7 @@ pub(super) fn criteria(
     lists: &Lists,
     draft: &mut Draft,
 ) -> Option<Vec<Criterion>> {
-    if rule.family.is_some_and(|only| only != family) {
+    if rule.family.is_some_and(|only| only != family) || names_only_other_nets(rule, family) {
         return None;
     }
     let mut criteria = protocol_criteria(rule, family)?;
@@ -99,6 +99,13 @@ fn negation(statement: &Statement) -> Option<Statement> {
         }
         _ => return None,
     })
+}
+
+/// Whether one of the four lists of nets has entries, but none of the family.
+fn names_only_other_nets(rule: &Rule<SetSide>, family: Family) -> bool {
+    let sides = [&rule.source, &rule.destination];
+    let mut lists = sides.into_iter().flat_map(|side| [&side.nets, &side.not_nets]);
+    lists.any(|nets| !nets.is_empty() && nets.iter().all(|net| Family::of(net) != family))
 }
 
 fn one(statement: Statement) -> Criterion {

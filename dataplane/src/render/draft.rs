@@ -23,7 +23,9 @@ impl Draft {
     }
 
     /// Appends a rule.
-    pub(super) fn rule(&mut self, rule: Rule) {
+    pub(super) fn rule(&mut self, mut rule: Rule) {
+        // Rulesets are kept.
+        rule.statements.shrink_to_fit();
         self.chain.rules.push(rule);
     }
 

@@ -29,7 +29,7 @@ struct Node {
 pub(super) struct Graph {
     nodes: BTreeMap<ChainName, Node>,
     roots: BTreeMap<ChainName, Spec>,
-    /// Names of tier chains: what to look through when a policy begins or ceases to have a chain.
+    /// Names of chains of tiers and groups: what to look through when a policy begins or ceases to have a chain.
     tiers: BTreeSet<ChainName>,
     /// Names of endpoint chains.
     endpoints: BTreeSet<ChainName>,
@@ -92,7 +92,7 @@ impl Graph {
             return;
         }
         match spec {
-            Spec::Tier(_) => drop(self.tiers.insert(name.clone())),
+            Spec::Tier(_) | Spec::Group(_) => drop(self.tiers.insert(name.clone())),
             Spec::Endpoint { .. } => drop(self.endpoints.insert(name.clone())),
             _ => {}
         }

@@ -82,6 +82,8 @@ struct Inputs {
     endpoints: BTreeMap<HostEndpointName, Arc<Endpoint>>,
     governed: BTreeMap<IfName, HostEndpointName>,
     wildcard: Option<HostEndpointName>,
+    /// The longest tier that is rendered without groups.
+    flat_max: usize,
 }
 
 impl Inputs {
@@ -138,7 +140,7 @@ impl Renderer {
     /// Nothing known, default settings.
     pub fn new() -> Self {
         Self {
-            inputs: Inputs::default(),
+            inputs: Inputs { flat_max: policy::FLAT_MAX, ..Inputs::default() },
             lists: Lists::default(),
             graph: Graph::default(),
             roots_touched: true,
@@ -294,7 +296,8 @@ impl Renderer {
             let now = form(new.map(Arc::as_ref), direction);
             if before != now || now == Form::Inlined {
                 self.graph.touch_where(|spec| {
-                    matches!(spec, Spec::Tier(tier) if tier.direction == direction && tier.policies.contains(id))
+                    let (Spec::Tier(of) | Spec::Group(of)) = spec else { return false };
+                    of.direction == direction && of.policies.contains(id)
                 });
             }
             let same_rules = match (&old, new) {

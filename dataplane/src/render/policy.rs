@@ -19,6 +19,24 @@ use proto::{
 };
 use std::sync::Arc;
 
+/// Tiers of more policies are rendered in groups, so that a policy that comes or goes is a new chain of some dozens
+/// of jumps and not of thousands.
+pub(super) const FLAT_MAX: usize = 64;
+
+/// No group has more policies. Few get so long by chance: each that does moves the ends of those behind it.
+const GROUP_MAX: usize = 256;
+
+/// Whether a group ends behind this policy: one in 32 does. Its name alone decides, so that the groups before and
+/// behind stay as they are where a policy comes or goes.
+fn ends_group(id: &PolicyId) -> bool {
+    // FNV-1a, and a step that lets the last bytes, in which names differ, reach every bit.
+    let bytes = id.namespace.iter().flat_map(|namespace| namespace.bytes()).chain(id.name.bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd) >> 59 == 0
+}
+
 /// How a tier chain contains a policy, in one direction. It changes only when the tier chain has to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -88,25 +106,59 @@ impl Inputs {
     /// The chain of a tier: each policy in order, then the end of the tier.
     pub(super) fn tier_chain(&self, tier: &TierSpec, lists: &Lists) -> Draft {
         let mut draft = Draft::default();
-        let deny = Statement::Verdict(self.deny(tier.kind));
+        let mut group = Vec::new();
         for id in &tier.policies {
-            match form(self.policies.get(id).map(Arc::as_ref), tier.direction) {
-                Form::Missing => draft
-                    .push([deny.clone()], &format!("unknown policy {}", comment::readable(&id.to_string()))),
-                Form::Empty => {}
-                Form::Chained => {
-                    draft.jump([], &Spec::Policy(id.clone(), tier.direction, tier.kind), "");
-                }
-                Form::Inlined => self.policy_rules(id, (tier.direction, tier.kind), lists, &mut draft),
+            let inlined = form(self.policies.get(id).map(Arc::as_ref), tier.direction) == Form::Inlined;
+            if !inlined {
+                group.push(id);
+            }
+            let is_full = tier.policies.len() <= self.flat_max || group.len() >= GROUP_MAX || ends_group(id);
+            if inlined || is_full {
+                self.close_group(&mut group, tier, &mut draft);
+            }
+            if inlined {
+                self.policy_rules(id, (tier.direction, tier.kind), lists, &mut draft);
             }
         }
+        self.close_group(&mut group, tier, &mut draft);
         if tier.denies {
-            draft.push(
-                [deny],
-                &format!("end of tier {} {}", comment::readable(tier.name.as_str()), tier.direction),
-            );
+            let end = format!("end of tier {} {}", comment::readable(tier.name.as_str()), tier.direction);
+            draft.push([Statement::Verdict(self.deny(tier.kind))], &end);
         }
         draft
+    }
+
+    fn close_group(&self, group: &mut Vec<&PolicyId>, tier: &TierSpec, draft: &mut Draft) {
+        match group.as_slice() {
+            [] => {}
+            [one] => self.policy_jump(one, tier, draft),
+            several => {
+                let policies = several.iter().map(|&id| id.clone()).collect();
+                let spec = TierSpec { policies, denies: false, ..tier.clone_head() };
+                draft.jump([], &Spec::Group(Arc::new(spec)), "");
+            }
+        }
+        group.clear();
+    }
+
+    /// The chain of a run of policies of a tier.
+    pub(super) fn group_chain(&self, group: &TierSpec) -> Draft {
+        let mut draft = Draft::default();
+        group.policies.iter().for_each(|id| self.policy_jump(id, group, &mut draft));
+        draft
+    }
+
+    fn policy_jump(&self, id: &PolicyId, tier: &TierSpec, draft: &mut Draft) {
+        match form(self.policies.get(id).map(Arc::as_ref), tier.direction) {
+            Form::Missing => {
+                let deny = Statement::Verdict(self.deny(tier.kind));
+                draft.push([deny], &format!("unknown policy {}", comment::readable(&id.to_string())));
+            }
+            Form::Empty => {}
+            Form::Chained | Form::Inlined => {
+                draft.jump([], &Spec::Policy(id.clone(), tier.direction, tier.kind), "");
+            }
+        }
     }
 
     /// The chain of a profile, where Pass (`return`) leads to the next profile.

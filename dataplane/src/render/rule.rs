@@ -70,17 +70,16 @@ pub(super) fn render(rule: &Rule<SetSide>, comment: &Arc<str>, context: Context<
     let family_matters = rule.family.is_some()
         || bodies.len() < families.len()
         || bodies.iter().any(|(_, body)| *body != bodies[0].1 || body.iter().any(needs_family));
-    let bodies = if family_matters { &bodies[..] } else { &bodies[..bodies.len().min(1)] };
-    for (family, body) in bodies {
-        let mut body = body.clone();
+    let kept = if family_matters { bodies.len() } else { 1 };
+    for (family, mut body) in bodies.into_iter().take(kept) {
         if family_matters {
             let place = body.iter().position(needs_family).unwrap_or(body.len());
-            body.insert(place, vec![vec![is_family(*family)]]);
+            body.insert(place, vec![vec![is_family(family)]]);
         }
         if rule.action == Action::Log {
             body = body.into_iter().map(disjoint).collect();
         }
-        for mut statements in alternatives(&body) {
+        for mut statements in alternatives(body) {
             statements.push(action.clone());
             draft.rule(ruleset::Rule { statements, comment: comment.clone() });
         }
@@ -88,10 +87,24 @@ pub(super) fn render(rule: &Rule<SetSide>, comment: &Arc<str>, context: Context<
 }
 
 /// Every way to hold all criteria.
-fn alternatives(criteria: &[Criterion]) -> Vec<Vec<Statement>> {
-    criteria.iter().fold(vec![Vec::new()], |ways, criterion| {
-        ways.iter()
-            .flat_map(|way| criterion.iter().map(move |alternative| [way.as_slice(), alternative].concat()))
-            .collect()
-    })
+fn alternatives(criteria: Vec<Criterion>) -> Vec<Vec<Statement>> {
+    let mut ways = vec![Vec::new()];
+    for mut criterion in criteria {
+        match criterion.as_mut_slice() {
+            [only] => {
+                if let [way] = ways.as_mut_slice() {
+                    way.append(only);
+                } else {
+                    ways.iter_mut().for_each(|way| way.extend_from_slice(only));
+                }
+            }
+            several => {
+                let with = |way: &Vec<Statement>| {
+                    several.iter().map(|one| [way.as_slice(), one].concat()).collect::<Vec<_>>()
+                };
+                ways = ways.iter().flat_map(with).collect();
+            }
+        }
+    }
+    ways
 }

@@ -61,6 +61,16 @@ pub(super) struct TierSpec {
 }
 
 impl TierSpec {
+    /// The same without policies.
+    pub(super) fn clone_head(&self) -> Self {
+        let Self { name, direction, kind, denies, policies: _ } = self;
+        Self { name: name.clone(), direction: *direction, kind: *kind, denies: *denies, policies: Vec::new() }
+    }
+
+    fn chain_name(&self, stem: &str) -> ChainName {
+        named(self.kind.prefix(), stem, &format!("{}-{:016x}", self.name, self.digest()))
+    }
+
     fn digest(&self) -> u64 {
         let mut content = vec![self.direction as u8, self.denies.into()];
         for id in &self.policies {
@@ -85,6 +95,8 @@ pub(super) enum Spec {
     Endpoint { name: HostEndpointName, direction: Direction, traffic: Traffic, kind: StageKind },
     /// `ti-`, `to-`.
     Tier(Arc<TierSpec>),
+    /// `gi-`, `go-`: a run of policies of a long tier.
+    Group(Arc<TierSpec>),
     /// `pi-`, `po-`.
     Policy(PolicyId, Direction, StageKind),
     /// `pri-`, `pro-`.
@@ -114,11 +126,8 @@ impl Spec {
                 };
                 named(kind.prefix(), stem, name.as_str())
             }
-            Self::Tier(tier) => {
-                let stem = by_direction(tier.direction, "ti-", "to-");
-                let digest = format!("{}-{:016x}", tier.name, tier.digest());
-                named(tier.kind.prefix(), stem, &digest)
-            }
+            Self::Tier(tier) => tier.chain_name(by_direction(tier.direction, "ti-", "to-")),
+            Self::Group(group) => group.chain_name(by_direction(group.direction, "gi-", "go-")),
             Self::Policy(id, direction, kind) => {
                 named(kind.prefix(), by_direction(*direction, "pi-", "po-"), &id.to_string())
             }

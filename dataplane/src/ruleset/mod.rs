@@ -311,7 +311,7 @@ pub enum Change {
         chain: ChainName,
         handle: u64,
     },
-    /// With the set's fixed key, flags and, for hash sets, no size.
+    /// With the set's fixed key and flags, and no limit on its size.
     AddSet(SetName),
     DeleteSet(SetName),
     /// Removes all elements.
@@ -370,7 +370,7 @@ pub struct Observed {
     pub table: bool,
     /// Its chains.
     pub chains: BTreeMap<ChainName, ObservedChain>,
-    /// Its sets by name as text; those that are not ours, or not as we make them, have `elements: None`.
+    /// Its sets by name as text, those too that are not ours.
     pub sets: BTreeMap<String, ObservedSet>,
 }
 
@@ -397,7 +397,8 @@ pub struct ObservedRule {
 /// A set in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedSet {
-    /// Which of ours it is; `None` for a foreign name or a key, flags or data type that are not what we make.
+    /// Which of ours it is; `None` for a foreign name, for a key, flags, data type or size that are not what we make,
+    /// and where it holds an element that we could not have made: only making it anew mends it.
     pub name: Option<SetName>,
     /// Its elements, sorted; meaningful only where `name` is given.
     pub elements: Vec<Element>,

@@ -1,6 +1,6 @@
 //! A network namespace for each test, and rulesets to put into it.
 
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses its part")]
 
 use dataplane::{
     nft::{Committed, Kernel},

@@ -74,6 +74,8 @@ pub struct ObjectMeta {
     pub owner_references: Vec<OwnerReference>,
     #[serde(deserialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
     pub finalizers: Vec<String>,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub managed_fields: Vec<serde_json::Value>,
 }
 
 /// Who owns an object.

@@ -4,10 +4,12 @@
 //! are numbers or texts. Writing gives calicoctl's bytes: see [`Object::to_stored_json`]. Nothing is checked and
 //! nothing defaulted here beyond what a type can hold; what a resource *means* is [`crate::resource`]'s.
 
+mod any;
 pub mod duration;
 pub mod felix_configuration;
 pub mod go_json;
 mod meta;
+mod node;
 mod nullable;
 mod number_or_text;
 mod policy;
@@ -16,8 +18,10 @@ mod spec;
 mod tests;
 mod workload_endpoint;
 
+pub use any::AnyResource;
 pub use felix_configuration::FelixConfigurationSpec;
 pub use meta::{API_VERSION, Object, ObjectMeta, OwnerReference, Spec};
+pub use node::{Node, NodeAddress, NodeBgp, NodeSpec, NodeStatus, NodeWireguard, OrchRef};
 pub use number_or_text::{Port, Protocol};
 pub use policy::{
     EntityRule, GlobalNetworkPolicySpec, HttpMatch, HttpPath, IcmpFields, NetworkPolicySpec, Rule,

@@ -18,9 +18,13 @@ mod scalar;
 mod tests;
 mod tree;
 
+use crate::{
+    key::Kind,
+    v3::{API_VERSION, AnyResource},
+};
 use serde::de::DeserializeOwned;
 use std::fmt;
-use tree::{Kind, Node};
+use tree::{Kind as NodeKind, Node};
 
 /// The longest text that is read, in bytes. One value in etcd is at most 1.5 MiB; a file may hold many.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
@@ -113,7 +117,7 @@ pub fn documents(text: &str) -> Result<Vec<Document>, YamlError> {
     let mut found = Vec::new();
     for node in tree::parse(text)? {
         match node.kind {
-            Kind::Sequence(entries) => found.extend(entries.into_iter().map(|node| Document { node })),
+            NodeKind::Sequence(entries) => found.extend(entries.into_iter().map(|node| Document { node })),
             _ => found.push(Document { node }),
         }
     }
@@ -127,13 +131,27 @@ pub fn documents(text: &str) -> Result<Vec<Document>, YamlError> {
     Ok(flat)
 }
 
+/// Decodes one document into the resource that it says it is.
+///
+/// # Errors
+/// An unknown kind or field, a wrong type, or a scalar in doubt, with line and path.
+pub fn resource(document: &Document) -> Result<AnyResource, YamlError> {
+    let api_version = document.header("apiVersion")?.unwrap_or_default();
+    let kind = document.header("kind")?.unwrap_or_default();
+    let known = Kind::from_name(&kind).filter(|_| api_version == API_VERSION);
+    match known.and_then(|kind| AnyResource::of_yaml(kind, document)) {
+        Some(resource) => resource,
+        None => Err(YamlError::new(document.line(), Problem::UnknownKind { kind, api_version })),
+    }
+}
+
 impl Document {
     /// The line in which it begins, from 1.
     pub fn line(&self) -> usize {
         self.node.line
     }
 
-    /// The document as a value of a type of one's own, strictly.
+    /// The document as a value of a type of one's own, as strictly as [`resource`].
     ///
     /// # Errors
     /// An unknown field, a wrong type, or a scalar in doubt, with line and path.
@@ -151,7 +169,7 @@ impl Document {
 
     /// A top-level text field such as `kind`; `None` where it is absent.
     fn header(&self, field: &str) -> Result<Option<String>, YamlError> {
-        let Kind::Mapping(entries) = &self.node.kind else {
+        let NodeKind::Mapping(entries) = &self.node.kind else {
             let problem = Problem::NotAResource(self.node.describe());
             return Err(YamlError::new(self.line(), problem));
         };
@@ -163,14 +181,14 @@ impl Document {
 
     /// The items, where this is a `...List`.
     fn list_items(&self) -> Result<Option<Vec<Node>>, YamlError> {
-        let Kind::Mapping(entries) = &self.node.kind else { return Ok(None) };
+        let NodeKind::Mapping(entries) = &self.node.kind else { return Ok(None) };
         if !self.header("kind")?.is_some_and(|kind| kind.ends_with("List")) {
             return Ok(None);
         }
         let mut items = Vec::new();
         for (key, value) in entries {
             match (key.text.as_str(), &value.kind) {
-                ("items", Kind::Sequence(entries)) => items.clone_from(entries),
+                ("items", NodeKind::Sequence(entries)) => items.clone_from(entries),
                 ("apiVersion" | "kind" | "metadata" | "items", _) => {}
                 (other, _) => {
                     let problem = Problem::UnknownField { path: "list".to_owned(), field: other.to_owned() };

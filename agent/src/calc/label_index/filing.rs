@@ -1,5 +1,8 @@
 //! The two card boxes of the index: items by the labels that they have, selectors by a label that they need.
 
+#[cfg(test)]
+mod tests;
+
 use crate::calc::labels::Effective;
 use proto::selector::{Restriction, Selector};
 use std::{
@@ -108,33 +111,34 @@ impl<I: Clone + Ord> Items<I> {
 /// Selectors by hook.
 pub(super) struct Selectors<S> {
     by_label: BTreeMap<Arc<str>, Needing<S>>,
-    any: BTreeSet<S>,
+    any: BTreeMap<S, Arc<Selector>>,
 }
 
 /// The selectors filed under one label.
 struct Needing<S> {
-    by_value: BTreeMap<Arc<str>, BTreeSet<S>>,
-    present: BTreeSet<S>,
+    by_value: BTreeMap<Arc<str>, BTreeMap<S, Arc<Selector>>>,
+    present: BTreeMap<S, Arc<Selector>>,
 }
 
 impl<S: Clone + Ord> Selectors<S> {
     pub(super) fn new() -> Self {
-        Self { by_label: BTreeMap::new(), any: BTreeSet::new() }
+        Self { by_label: BTreeMap::new(), any: BTreeMap::new() }
     }
 
-    pub(super) fn insert(&mut self, hook: &Hook, id: S) {
+    pub(super) fn insert(&mut self, hook: &Hook, id: S, selector: &Arc<Selector>) {
         match hook {
             Hook::Values(label, values) => {
                 let needing = self.by_label.entry(label.clone()).or_default();
                 for value in values {
-                    needing.by_value.entry(value.clone()).or_default().insert(id.clone());
+                    let selectors = needing.by_value.entry(value.clone()).or_default();
+                    selectors.insert(id.clone(), selector.clone());
                 }
             }
             Hook::Present(label) => {
-                self.by_label.entry(label.clone()).or_default().present.insert(id);
+                self.by_label.entry(label.clone()).or_default().present.insert(id, selector.clone());
             }
             Hook::Any => {
-                self.any.insert(id);
+                self.any.insert(id, selector.clone());
             }
         }
     }
@@ -166,7 +170,10 @@ impl<S: Clone + Ord> Selectors<S> {
     }
 
     /// The selectors that can match these labels, each once.
-    pub(super) fn candidates<'a>(&'a self, labels: &'a Effective<'_>) -> impl Iterator<Item = &'a S> {
+    pub(super) fn candidates<'a>(
+        &'a self,
+        labels: &'a Effective<'_>,
+    ) -> impl Iterator<Item = (&'a S, &'a Arc<Selector>)> {
         let filed = labels.iter().filter_map(|(label, value)| Some((self.by_label.get(label)?, value)));
         let filed = filed.flat_map(|(needing, value)| {
             needing.by_value.get(value).into_iter().flatten().chain(&needing.present)
@@ -177,6 +184,6 @@ impl<S: Clone + Ord> Selectors<S> {
 
 impl<S> Default for Needing<S> {
     fn default() -> Self {
-        Self { by_value: BTreeMap::new(), present: BTreeSet::new() }
+        Self { by_value: BTreeMap::new(), present: BTreeMap::new() }
     }
 }

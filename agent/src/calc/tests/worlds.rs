@@ -88,10 +88,13 @@ fn host_endpoint() -> impl Strategy<Value = Resource> {
     let interface = prop_oneof![
         3 => Just(Some(InterfaceMatch::Named(IfName::from("eth0")))),
         1 => Just(Some(InterfaceMatch::All)),
+        1 => address().prop_map(|address| Some(InterfaceMatch::Address(vec![address]))),
         1 => Just(None),
     ];
-    (select(&[HERE, "there"][..]), interface, labels(), parents(), vec(address(), 0..3), vec(port(), 0..3))
-        .prop_map(|(node, interface, labels, profiles, expected_ips, ports)| {
+    let node = select(&[HERE, HERE, "there"][..]);
+    let claim = (node, interface, prop::bool::weighted(0.8));
+    (claim, labels(), parents(), vec(address(), 0..3), vec(port(), 0..3)).prop_map(
+        |((node, interface, valid), labels, profiles, expected_ips, ports)| {
             Resource::HostEndpoint(HostEndpoint {
                 node: NodeName::from(node),
                 interface,
@@ -99,9 +102,10 @@ fn host_endpoint() -> impl Strategy<Value = Resource> {
                 labels,
                 profiles,
                 ports,
-                valid: true,
+                valid,
             })
-        })
+        },
+    )
 }
 
 fn workload_endpoint() -> impl Strategy<Value = Resource> {

@@ -186,6 +186,27 @@ fn a_change_touches_only_its_own_chains() {
 }
 
 #[test]
+fn a_policy_that_comes_to_a_long_tier_touches_one_group() {
+    let long = |count: usize, without: usize| {
+        let names: Vec<String> =
+            (0..count).filter(|n| *n != without).map(|n| format!("default.p{n:04}")).collect();
+        endpoint("a", vec![tier("default", &names.join(" "), "")], Vec::new())
+    };
+    let mut renderer = world(Settings::default());
+    let one = policy(vec![rule(0, Action::Allow, Some(1))], Vec::new());
+    (0..2000).for_each(|n| renderer.apply(&set_policy(&format!("default.p{n:04}"), &one)));
+    renderer.apply(&long(2000, 1000));
+    renderer.set_links(links("eth0=a"), None);
+    renderer.take_changes();
+    renderer.apply(&long(2000, 2000));
+    let changes = renderer.take_changes();
+    let rules: usize = changes.chains.values().flatten().map(|chain| chain.rules.len()).sum();
+    // The endpoint's chain, the tier's two (old and new), the group's two, the policy's.
+    assert_eq!(changes.chains.len(), 6, "{:?}", changes.chains.keys());
+    assert!(rules < 250, "{rules} rules");
+}
+
+#[test]
 fn a_link_that_comes_to_a_known_endpoint_is_dispatch_entries_only() {
     let mut renderer = world(Settings::default());
     renderer.set_links(links("eth0=a"), None);

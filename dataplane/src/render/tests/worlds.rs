@@ -22,12 +22,15 @@ pub(super) struct World {
     pub(super) endpoints: BTreeMap<HostEndpointName, Endpoint>,
     pub(super) governed: BTreeMap<IfName, HostEndpointName>,
     pub(super) wildcard: Option<HostEndpointName>,
+    /// As of the renderer, so that groups are met too.
+    pub(super) flat_max: usize,
 }
 
 impl World {
     /// A renderer that was told of this world and nothing else.
     pub(super) fn renderer(&self) -> Renderer {
         let mut renderer = Renderer::new();
+        renderer.inputs.flat_max = self.flat_max;
         renderer.apply(&Update::Settings(Arc::new(self.settings.clone())));
         for (id, members) in &self.sets {
             renderer.apply(&Update::SetAdded(*id, kind_of(*id), members.clone()));
@@ -277,8 +280,9 @@ pub(super) fn world() -> impl Strategy<Value = World> {
     let sets = SETS.map(|id| members(SetId(id)).prop_map(move |members| (SetId(id), members)));
     let endpoints = ["a", "b", "w"]
         .map(|name| endpoint().prop_map(move |endpoint| (HostEndpointName::from(name), endpoint)));
-    (settings(), sets, vec(policy(), 5), vec(profile(), 3), endpoints, links()).prop_map(
-        |(settings, sets, policies, profiles, endpoints, (governed, wildcard))| World {
+    (settings(), sets, vec(policy(), 5), vec(profile(), 3), endpoints, links(), 0..2usize).prop_map(
+        |(settings, sets, policies, profiles, endpoints, (governed, wildcard), flat)| World {
+            flat_max: flat * 64,
             settings,
             sets: sets.into_iter().collect(),
             policies: policies.into_iter().enumerate().map(|(n, policy)| (policy_id(n), policy)).collect(),
