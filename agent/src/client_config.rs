@@ -162,10 +162,10 @@ fn is_ini(text: &str) -> bool {
 
 /// Parameters of all sections, names in lower case.
 fn ini(path: &Path, text: &str) -> Result<BTreeMap<String, String>, ClientConfigError> {
-    let parsed = ini::Ini::load_from_str_noescape(text)
+    // Read as the agent reads it.
+    let entries = crate::config::ini::parse(text)
         .map_err(|error| ClientConfigError::Ini { path: path.to_owned(), reason: error.to_string() })?;
-    let sections = parsed.iter().flat_map(|(_, section)| section.iter());
-    Ok(sections.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect())
+    Ok(entries.into_iter().map(|entry| (entry.name.to_ascii_lowercase(), entry.value)).collect())
 }
 
 /// Felix's rule: what the file sets wins over the environment.
@@ -188,6 +188,12 @@ fn overlay(mut spec: Spec, parameters: &BTreeMap<String, String>) -> Spec {
     }
     if let Some(value) = set("etcdcafile") {
         spec.etcd_ca_cert_file = value;
+    }
+    if let Some(value) = set("etcdusername") {
+        spec.etcd_username = value;
+    }
+    if let Some(value) = set("etcdpassword") {
+        spec.etcd_password = value;
     }
     spec
 }
