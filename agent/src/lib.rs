@@ -4,6 +4,7 @@
 pub mod client_config;
 pub mod command;
 pub mod config;
+pub mod datastore_write;
 pub mod etcd_client;
 pub mod health;
 pub mod logging;

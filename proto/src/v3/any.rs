@@ -38,6 +38,16 @@ macro_rules! any_resource {
                 }
             }
 
+            /// Sets kind and version, whatever they were.
+            pub fn set_type(&mut self) {
+                match self {
+                    $(Self::$kind(object) => {
+                        object.kind = Kind::$kind.name().to_owned();
+                        object.api_version = API_VERSION.to_owned();
+                    })*
+                }
+            }
+
             /// The bytes that calicoctl would store: compact, in Go's order, with its escapes.
             pub fn to_stored_json(&self) -> Vec<u8> {
                 match self {

@@ -1,0 +1,107 @@
+//! From exec to all verdicts right, at 1,000 policies and 200k set members, beside the raw netlink of the same objects
+//! in the same run; and the memory that it takes.
+
+use crate::{
+    Scale,
+    flood::Flood,
+    idle::resident_mib,
+    latency::{PORTS, allow_udp},
+    members::{peer_set, trusting_policy},
+    report::{Goal, Report, Times, millis},
+};
+use harness::{
+    Agent, Netns, World, load,
+    netlink::{Kind, Netlink, Object},
+    resource::host_endpoint,
+    world::Store,
+};
+use std::time::{Duration, Instant};
+
+const POLICIES: usize = 1000;
+const MEMBERS: usize = 200_000;
+
+pub(crate) fn run(scale: Scale, report: &mut Report) {
+    let (mut starts, mut floors, mut resident) = (Vec::new(), Vec::new(), 0.0);
+    for _ in 0..scale.times(30).min(5) {
+        let (start, floor, memory) = one_start();
+        starts.push(start);
+        floors.push(floor);
+        resident = memory;
+    }
+    let (starts, floors) = (Times::new(starts), Times::new(floors));
+    let ratio = starts.median().as_secs_f64() / floors.median().as_secs_f64();
+    let met = starts.median() < Duration::from_millis(600) && ratio <= 1.5;
+    let what = format!("cold start, {POLICIES} policies + {MEMBERS} members, exec -> all verdicts right");
+    report.add(
+        what,
+        format!("{}, {ratio:.2} x raw", starts.text()),
+        Goal { reach: "< 0.6 s and <= 1.5 x raw", reference: "24.7 s / -", met },
+    );
+    report.note("  raw netlink of the same objects", floors.text());
+    report.add(
+        "memory with that",
+        format!("{resident:.1} MiB"),
+        Goal { reach: "< 30 MiB", reference: "199 / 229 MiB", met: resident < 30.0 },
+    );
+}
+
+fn one_start() -> (Duration, Duration, f64) {
+    // Set members decide about the first port, a rule about the second; a third is nobody's.
+    let shut = 6003;
+    let mut world = World::new(Store::Etcd, &[]);
+    let mut resources =
+        vec![host_endpoint("a", "eth0").labels("role=web"), trusting_policy(), peer_set(true)];
+    resources.push(allow_udp(PORTS[1]));
+    resources.extend(load::policies(POLICIES));
+    resources.extend(load::network_sets(MEMBERS));
+    world.datastore().put(&resources);
+    let flood = Flood::start(world.host(), world.peer(), &[shut, PORTS[0], PORTS[1]]);
+    flood.opens(shut, Instant::now());
+
+    let start = Instant::now();
+    let host = world.host_arc();
+    let agent = Agent::start_unready(&host, world.datastore(), "");
+    let right = flood.shuts(shut, start);
+    // What is allowed was so all along, as nothing denied it; it has to be so now, too.
+    for port in PORTS {
+        flood.aim(port);
+        flood.opens(port, Instant::now());
+    }
+    let memory = resident_mib(agent.pid());
+    (right, raw(&world), memory)
+}
+
+/// The kernel's own time for the same objects, in a namespace of its own.
+fn raw(world: &World) -> Duration {
+    let objects = Netlink::open(world.host()).dump("portcullis");
+    let copy = Netns::new();
+    let netlink = Netlink::open(&copy);
+    let start = Instant::now();
+    write_in_parts(&netlink, &objects);
+    let took = start.elapsed();
+    eprintln!("    raw: {} objects in {}", objects.len(), millis(took));
+    took
+}
+
+/// All in one transaction; or where the socket's buffer is too small for it, in parts in a working order: table, chains
+/// and sets first, then elements and rules.
+pub(crate) fn write_in_parts(netlink: &Netlink, objects: &[Object]) {
+    if netlink.commit(objects).is_ok() {
+        return;
+    }
+    let (frame, content): (Vec<_>, Vec<_>) =
+        objects.iter().cloned().partition(|o| matches!(o.kind, Kind::Table | Kind::Chain | Kind::Set));
+    netlink.commit(&frame).expect("the kernel takes what it told");
+    let (mut part, mut bytes) = (Vec::new(), 0);
+    for object in content {
+        bytes += object.attributes.len() + 20;
+        part.push(object);
+        if bytes > 300_000 {
+            netlink.commit(&part).expect("the kernel takes what it told");
+            (part, bytes) = (Vec::new(), 0);
+        }
+    }
+    if !part.is_empty() {
+        netlink.commit(&part).expect("the kernel takes what it told");
+    }
+}

@@ -1,0 +1,182 @@
+//! The house rules, asked of the sources. It reads text and compiles nothing; what rustc, clippy or cargo can say is not
+//! repeated here.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Longest file, in lines, tests included.
+const LINES_MAX: usize = 600;
+
+/// Files and folders in which everything is a function of its arguments.
+const PURE: &[&str] = &[
+    "proto/src/",
+    "dataplane/src/diff",
+    "dataplane/src/endpoint",
+    "dataplane/src/link/message",
+    "dataplane/src/link/table",
+    "dataplane/src/reconciler",
+    "dataplane/src/render",
+    "dataplane/src/ruleset",
+    "agent/src/calc",
+    "agent/src/store",
+    "agent/src/syncer/backoff",
+];
+
+/// What a pure file does not say.
+const IMPURE: &[&str] = &[
+    "async fn",
+    "async move",
+    "tokio::",
+    "std::fs",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::process",
+    "std::env",
+    "Instant::now",
+    "SystemTime::now",
+    "thread::",
+    "HashMap",
+    "HashSet",
+];
+
+/// The rooms in which `unsafe` may stand.
+const UNSAFE_ROOMS: &[&str] = &["dataplane/src/nft/", "tests/harness/"];
+
+/// The tags that a doubt may have, each followed by its consequence.
+const DOUBTS: &[&str] = &["TODO-correctness:", "TODO-performance:", "TODO-upstream("];
+
+#[test]
+fn every_file_keeps_the_house_rules() {
+    let files = sources();
+    assert!(files.len() > 20, "the sources are not where this test looks: {files:?}");
+    let broken: Vec<_> = files.iter().flat_map(|(name, text)| complaints(name, text)).collect();
+    assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+}
+
+/// Everything that is wrong with one file, as sentences.
+fn complaints(name: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut say = |line: usize, what: String| found.push(format!("{name}:{line}: {what}"));
+    if !text.trim_start_matches("#!/usr/bin/env").starts_with("//!") {
+        say(1, "does not open with `//!`: what the file is, and what it refuses to be".into());
+    }
+    let lines = text.lines().count();
+    if lines > LINES_MAX {
+        say(lines, format!("has {lines} lines; {LINES_MAX} is the most: one subject a file"));
+    }
+    let pure = PURE.iter().any(|room| name.starts_with(room)) && !is_test_file(name);
+    let mut in_tests = false;
+    for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line)) {
+        let code = code_of(line);
+        // By our own order tests come last in a file.
+        in_tests |= code.contains("#[cfg(test)]");
+        if let Some(word) = IMPURE.iter().filter(|_| pure && !in_tests).find(|word| code.contains(**word)) {
+            say(number, format!("`{word}` in a pure file: move it to the edge, or pass its result in"));
+        }
+        if has_word(code, "unsafe") && !UNSAFE_ROOMS.iter().any(|room| name.starts_with(room)) {
+            say(number, format!("`unsafe` outside {}", UNSAFE_ROOMS.join(", ")));
+        }
+        if line.contains("TODO") && !DOUBTS.iter().any(|tag| line.contains(tag)) {
+            say(number, format!("a doubt has a tag and its consequence: {}", DOUBTS.join(" ")));
+        }
+        if code.trim() == "#[ignore]" {
+            say(number, "#[ignore] without a reason: write #[ignore = \"why\"]".into());
+        }
+    }
+    found
+}
+
+/// A test beside its subject: `foo/tests.rs`, `foo_tests.rs`, `foo/tests/…`, and the oracle that only tests use.
+fn is_test_file(name: &str) -> bool {
+    name.ends_with("/tests.rs")
+        || name.ends_with("_tests.rs")
+        || name.contains("/tests/")
+        || name.ends_with("/oracle.rs")
+}
+
+/// A line without its comment. Good enough: a `//` inside a text only hides what comes after it.
+fn code_of(line: &str) -> &str {
+    // ` // ` or at the start: "https://" is no comment.
+    match line.find("// ").or_else(|| line.find("///")).or_else(|| line.find("//!")) {
+        Some(0) => "",
+        Some(at) if line[..at].ends_with(char::is_whitespace) => &line[..at],
+        _ => line,
+    }
+}
+
+fn has_word(code: &str, word: &str) -> bool {
+    let boundary =
+        |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '`' || c == '"');
+    code.match_indices(word).any(|(at, _)| {
+        boundary(code[..at].chars().last()) && boundary(code[at + word.len()..].chars().next())
+    })
+}
+
+/// Every `.rs` file of the workspace, by its path from the root; but this one, which spells what it forbids.
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above");
+    let mut folders: Vec<PathBuf> =
+        ["proto", "dataplane", "agent", "tests"].map(|crate_| root.join(crate_)).into();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the checkout can be read") {
+            let path = entry.expect("the checkout can be read").path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("tests/tidy.rs")
+            {
+                let name = path.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
+                files.push((name, fs::read_to_string(&path).expect("the checkout can be read")));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn the_rules_see_what_they_are_for() {
+    let cases = [
+        ("no first words", "proto/src/a.rs", "use std::fmt;\n", "does not open"),
+        (
+            "a clock in a pure file",
+            "agent/src/calc/mod.rs",
+            "//! x\nlet t = Instant::now();\n",
+            "Instant::now",
+        ),
+        (
+            "the same in its tests is fine",
+            "agent/src/calc/mod.rs",
+            "//! x\n#[cfg(test)]\nlet t = Instant::now();\n",
+            "",
+        ),
+        ("the same in a comment is fine", "agent/src/calc/mod.rs", "//! x\n// no Instant::now() here\n", ""),
+        ("the same at the edge is fine", "agent/src/event_loop.rs", "//! x\nlet t = Instant::now();\n", ""),
+        ("unsafe in the wrong room", "agent/src/a.rs", "//! x\nunsafe { f() }\n", "outside"),
+        ("unsafe in its room", "dataplane/src/nft/socket.rs", "//! x\nunsafe { f() }\n", ""),
+        (
+            "an attribute that forbids it is not it",
+            "proto/src/lib.rs",
+            "//! x\n#![forbid(unsafe_code)]\n",
+            "",
+        ),
+        ("a doubt without a tag", "agent/src/a.rs", "//! x\n// TODO later\n", "tag"),
+        (
+            "a doubt with its consequence",
+            "agent/src/a.rs",
+            "//! x\n// TODO-performance: linear in links\n",
+            "",
+        ),
+        ("an ignored test", "tests/a.rs", "//! x\n#[ignore]\n", "without a reason"),
+        ("an ignored test that says why", "tests/a.rs", "//! x\n#[ignore = \"needs hardware\"]\n", ""),
+    ];
+    for (why, name, text, said) in cases {
+        let found = complaints(name, text).join("\n");
+        assert!(if said.is_empty() { found.is_empty() } else { found.contains(said) }, "{why}: {found:?}");
+    }
+    let long = format!("//! x\n{}", "\n".repeat(LINES_MAX));
+    assert!(complaints("agent/src/a.rs", &long)[0].contains("one subject a file"));
+}
