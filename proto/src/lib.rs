@@ -10,6 +10,8 @@
 //! | [`selector`] | Calico's selector language |
 //! | [`rule`] | one policy rule, before and after its selectors have become sets |
 //! | [`settings`] | what of the configuration decides packets |
+//! | [`validate`] | what calicoctl fills in and refuses before it writes |
+//! | [`yaml`] | resources as people write them: YAML and JSON text |
 //! | [`update`] | what calculation tells the dataplane |
 #![forbid(unsafe_code)]
 
@@ -21,3 +23,5 @@ pub mod selector;
 pub mod settings;
 pub mod update;
 pub mod v3;
+pub mod validate;
+pub mod yaml;

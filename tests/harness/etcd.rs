@@ -2,8 +2,9 @@
 //! not know.
 
 use crate::{Netns, eventually, resource::Resource};
-use etcd_client::{Client, Compare, CompareOp, Txn, TxnOp};
+use etcd_client::{Client, Compare, CompareOp, DeleteOptions, GetOptions, Txn, TxnOp};
 use std::{
+    collections::BTreeMap,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -70,6 +71,23 @@ impl Etcd {
     pub fn delete(&mut self, key: &str) {
         let Self { netns, runtime, client, .. } = self;
         netns.enter(|| runtime.block_on(client.delete(key, None))).expect("etcd takes a delete");
+    }
+
+    /// All keys that begin with `prefix`, with their values.
+    pub fn dump(&mut self, prefix: &str) -> BTreeMap<String, String> {
+        let Self { netns, runtime, client, .. } = self;
+        let options = GetOptions::new().with_prefix();
+        let found =
+            netns.enter(|| runtime.block_on(client.get(prefix, Some(options)))).expect("etcd answers a get");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        found.kvs().iter().map(|kv| (text(kv.key()), text(kv.value()))).collect()
+    }
+
+    /// Deletes all keys.
+    pub fn wipe(&mut self) {
+        let Self { netns, runtime, client, .. } = self;
+        let options = DeleteOptions::new().with_all_keys();
+        netns.enter(|| runtime.block_on(client.delete("", Some(options)))).expect("etcd takes a delete");
     }
 
     /// Forgets every revision before now, so that a watch from an older one fails.

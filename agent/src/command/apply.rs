@@ -1,0 +1,124 @@
+//! `apply`, `create` and `replace`: write resources out of files.
+
+use super::{ConnectArgs, error::CommandError, initialise, input::FileArgs, resources::Resources};
+use proto::{key::Kind, v3::AnyResource};
+
+/// Arguments of `apply`, `create` and `replace`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    files: FileArgs,
+    /// Namespace of resources that have one and give none
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// With `create`: a resource that exists already is no error, and stays as it is
+    #[arg(long)]
+    skip_exists: bool,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+/// What to do with each resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Create it, or update it where it exists.
+    Apply,
+    /// It must not exist.
+    Create,
+    /// It must exist.
+    Replace,
+}
+
+impl Operation {
+    /// Present and past, for messages.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Apply => ("apply", "applied"),
+            Self::Create => ("create", "created"),
+            Self::Replace => ("replace", "replaced"),
+        }
+    }
+}
+
+/// For clap's `long_about` of `apply`.
+pub const ABOUT_APPLY: &str = "Create or update resources out of a file, with the same result in etcd as calicoctl.
+
+All documents are read before anything is written; then they are written one by one, and a refused one neither undoes \
+nor stops the others. The exit status is 1 when one was refused.
+
+YAML is read strictly: a value that YAML 1.1 and 1.2 understand differently (an unquoted yes, 010 or 1e3 where text is \
+expected), a duplicate key, an unknown field, or a field in the wrong case is refused with its line and how to write it.
+
+    portcullis apply -f policy.yaml
+    portcullis apply -f - < policy.yaml";
+/// For clap's `long_about` of `create`.
+pub const ABOUT_CREATE: &str = "Create resources out of a file. One that exists already is an error, or with \
+--skip-exists stays as it is.";
+/// For clap's `long_about` of `replace`.
+pub const ABOUT_REPLACE: &str = "Replace resources by those of a file. One that does not exist is an error. Labels, \
+annotations and all fields become those of the file; uid and creation time stay.";
+
+/// Runs the command.
+///
+/// # Errors
+/// The first reason why nothing was written, or [`CommandError::Several`] after each resource's own error has been
+/// printed.
+pub async fn run(operation: Operation, args: ApplyArgs) -> Result<(), CommandError> {
+    let Some(path) = args.files.filename.as_deref() else {
+        return Err(CommandError::Usage("give a file: -f FILE, or -f - for standard input".to_owned()));
+    };
+    let mut resources = args.files.resources(path)?;
+    if resources.is_empty() {
+        return Ok(());
+    }
+    for resource in &mut resources {
+        fill_namespace(resource, args.namespace.as_deref());
+    }
+    let store = args.connect.datastore().await?;
+    if !args.connect.allow_version_mismatch {
+        initialise::check_version(&store).await?;
+    }
+    initialise::ensure(&store).await?;
+    let target = Resources::new(store);
+    let (present, past) = operation.words();
+    let mut failed = 0;
+    let kinds: Vec<Kind> = resources.iter().map(AnyResource::kind).collect();
+    for resource in resources {
+        let (kind, name) = (resource.kind().name(), resource.metadata().name.clone());
+        let result = match operation {
+            Operation::Apply => target.apply(resource).await,
+            Operation::Create => target.create(resource).await,
+            Operation::Replace => target.update(resource).await,
+        };
+        match result {
+            Err(CommandError::AlreadyExists(_)) if args.skip_exists => {}
+            Ok(()) => {}
+            Err(error) => {
+                eprintln!("Failed to {present} '{kind}' resource {name}: [{}]", error.text());
+                failed += 1;
+            }
+        }
+    }
+    report(past, &kinds, failed)
+}
+
+/// Says how many were written.
+pub(super) fn report(past: &str, kinds: &[Kind], failed: usize) -> Result<(), CommandError> {
+    let (total, done) = (kinds.len(), kinds.len() - failed);
+    if done > 0 {
+        match kinds.iter().all(|kind| kind == &kinds[0]) {
+            true => println!("Successfully {past} {done} '{}' resource(s)", kinds[0].name()),
+            false => println!("Successfully {past} {done} resource(s)"),
+        }
+    }
+    if failed > 0 { Err(CommandError::Several { failed, total }) } else { Ok(()) }
+}
+
+/// A namespace given on the command line is for resources that give none.
+fn fill_namespace(resource: &mut AnyResource, namespace: Option<&str>) {
+    let is_namespaced = resource.kind().is_namespaced();
+    let metadata = resource.metadata_mut();
+    if let Some(namespace) = namespace.filter(|_| is_namespaced && metadata.namespace.is_empty()) {
+        metadata.namespace = namespace.to_owned();
+    }
+}

@@ -1,0 +1,39 @@
+//! The words for kinds on the command line, as calicoctl knows them.
+
+use super::error::CommandError;
+use proto::key::Kind;
+
+/// Kinds with their short words. Singular, plural and the kind's own name go without saying, in any case.
+const KINDS: [(Kind, &[&str]); 11] = [
+    (Kind::HostEndpoint, &["hep", "heps"]),
+    (Kind::GlobalNetworkPolicy, &["gnp", "gnps"]),
+    (Kind::NetworkPolicy, &["np", "nps", "policy", "pol", "policies", "pols"]),
+    (Kind::Tier, &[]),
+    (Kind::Profile, &["pro", "pros"]),
+    (Kind::GlobalNetworkSet, &["gns", "globalns"]),
+    (Kind::NetworkSet, &["netset", "netsets", "ns"]),
+    (Kind::FelixConfiguration, &["felixconfig", "felixconfigs"]),
+    (Kind::ClusterInformation, &["clusterinfo", "clusterinfos"]),
+    (Kind::WorkloadEndpoint, &["wep", "weps"]),
+    (Kind::Node, &["no", "nos"]),
+];
+
+/// The kind that a word on the command line means.
+///
+/// # Errors
+/// [`CommandError::UnknownKind`], which lists the words.
+pub fn parse(word: &str) -> Result<Kind, CommandError> {
+    let lower = word.to_ascii_lowercase();
+    let known = |(kind, short): &&(Kind, &[&str])| {
+        lower == kind.name().to_ascii_lowercase() || lower == kind.plural() || short.contains(&lower.as_str())
+    };
+    match KINDS.iter().find(known) {
+        Some((kind, _)) => Ok(*kind),
+        None => Err(CommandError::UnknownKind(word.to_owned())),
+    }
+}
+
+/// The singular words, for messages and help.
+pub fn words() -> String {
+    KINDS.map(|(kind, _)| kind.name().to_ascii_lowercase()).join(", ")
+}

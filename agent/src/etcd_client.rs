@@ -1,0 +1,286 @@
+//! The connection to etcd: endpoints, TLS files, user and limits, for whoever reads or writes there.
+//!
+//! It knows how to connect and nothing of keys. Reconnecting is the client library's; what a lost connection means
+//! is the caller's.
+
+use etcd_client::{Certificate, Client, ConnectOptions, Identity, KvClient, TlsOptions, WatchClient};
+use std::{
+    error::Error as _,
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// How long to wait for a TCP connection and TLS handshake, and for the first login. Calico's value.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may be silent before we ask whether the other side lives. A third of Calico's value: until
+/// then changes of policy wait unseen. etcd takes offence only at more than one question in 5 s.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the other side may take to answer that.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest answer that we accept, in bytes. The default of the transport, 4 MiB, is less than what a cluster
+/// of a few thousand policies lists; Go's clients accept 2 GiB, which a corrupted length would make us allocate.
+pub const ANSWER_BYTES_MAX: usize = 512 << 20;
+
+/// Where etcd is and who we are there.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct EtcdOptions {
+    /// URLs, for example `https://192.0.2.1:2379`. Without a scheme `http` is meant, or `https` when TLS files are
+    /// given.
+    pub endpoints: Vec<String>,
+    /// Certificate authority, PEM. `None`: the system's roots.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate, PEM; only together with `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// Its key, PEM.
+    pub key_file: Option<PathBuf>,
+    /// User name; used only when the password is not empty either, as Calico does.
+    pub username: String,
+    /// The password; never printed.
+    pub password: String,
+}
+
+impl fmt::Debug for EtcdOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdOptions")
+            .field("endpoints", &self.endpoints)
+            .field("ca_file", &self.ca_file)
+            .field("cert_file", &self.cert_file)
+            .field("key_file", &self.key_file)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no connection. Says what to look at.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ConnectError {
+    #[error("no etcd endpoint is configured: set ETCD_ENDPOINTS, or EtcdEndpoints in the configuration file")]
+    NoEndpoint,
+    #[error(
+        "etcd endpoint `{endpoint}`: {reason}; write it as scheme://host:port, for example https://192.0.2.1:2379"
+    )]
+    Endpoint { endpoint: String, reason: String },
+    #[error("cannot read the etcd {what} {}: {source}", path.display())]
+    File {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("an etcd certificate needs its key, and a key its certificate: set both, or neither")]
+    HalfIdentity,
+    #[error(
+        "TLS files are given, and the etcd endpoint `{endpoint}` is http: write https, or leave out the files"
+    )]
+    PlainEndpointWithTls { endpoint: String },
+    #[error("etcd ({endpoints}) did not answer within {} s: is it running and reachable?", DIAL_TIMEOUT.as_secs())]
+    Timeout { endpoints: String },
+    #[error("cannot connect to etcd ({endpoints}): {}", explain(source))]
+    Client {
+        endpoints: String,
+        #[source]
+        source: Box<etcd_client::Error>,
+    },
+}
+
+/// Prepares a client. Connections are made when the first request is sent, and again when they are lost; with a
+/// user name the login is such a request.
+///
+/// # Errors
+/// What is wrong with the settings, or with the login. An unreachable etcd without a login shows at the first
+/// request: see [`explain`].
+pub async fn connect(options: &EtcdOptions) -> Result<Client, ConnectError> {
+    if options.endpoints.is_empty() {
+        return Err(ConnectError::NoEndpoint);
+    }
+    let tls = tls(options)?;
+    let mut connect = ConnectOptions::new()
+        .with_connect_timeout(DIAL_TIMEOUT)
+        .with_keep_alive(KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT)
+        // A watch has an open stream always; between requests there is nothing to keep alive.
+        .with_keep_alive_while_idle(false)
+        .with_require_leader(true)
+        .with_auto_token_refresh(true);
+    if let Some(tls) = &tls {
+        connect = connect.with_tls(tls.clone());
+    }
+    if !options.username.is_empty() && !options.password.is_empty() {
+        connect = connect.with_user(&options.username, &options.password);
+    }
+    let endpoints = endpoints(&options.endpoints, tls.is_some())?;
+    let listed = || endpoints.join(", ");
+    match tokio::time::timeout(DIAL_TIMEOUT, Client::connect(&endpoints, Some(connect))).await {
+        Ok(Ok(client)) => Ok(client),
+        Ok(Err(source)) => Err(ConnectError::Client { endpoints: listed(), source: Box::new(source) }),
+        Err(_) => Err(ConnectError::Timeout { endpoints: listed() }),
+    }
+}
+
+/// The key-value side of a client, with the limit on answers raised.
+pub fn kv(client: &Client) -> KvClient {
+    client.kv_client().max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
+/// The watching side of a client, with the limit on answers raised.
+pub fn watch(client: &Client) -> WatchClient {
+    client.watch_client().max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
+/// An etcd error with what it usually means for the operator, and its causes, on one line. The same trouble gives
+/// the same text each time, so that it need not be told again.
+pub fn explain(error: &etcd_client::Error) -> String {
+    // The library's error names no source, and prints the whole chain in the manner of programmers.
+    let (mut text, mut cause) = match error {
+        etcd_client::Error::GRpcStatus(status) => (status.message().to_owned(), status.source()),
+        etcd_client::Error::TransportError(error) => (error.to_string(), error.source()),
+        other => (other.to_string(), None),
+    };
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    // Which of these it is depends on who is first to notice.
+    if ["connection closed", "broken pipe", "connection reset"]
+        .iter()
+        .any(|s| text.to_lowercase().contains(s))
+    {
+        return HUNG_UP.to_owned();
+    }
+    if let Some(hint) = hint(&text) {
+        text = format!("{text} ({hint})");
+    }
+    text
+}
+
+const HUNG_UP: &str = "the server hung up: it stopped, or it wants https:// in ETCD_ENDPOINTS (EtcdEndpoints), or a client certificate in ETCD_CERT_FILE and ETCD_KEY_FILE (EtcdCertFile, EtcdKeyFile)";
+
+/// What the operator can do, by what etcd and the transport say.
+fn hint(text: &str) -> Option<&'static str> {
+    let hints = [
+        ("authentication failed", "user name or password is wrong: ETCD_USERNAME, ETCD_PASSWORD"),
+        (
+            "user name is empty",
+            "this etcd wants a login: ETCD_USERNAME, ETCD_PASSWORD, or a client certificate",
+        ),
+        ("permission denied", "the etcd user lacks the permission for keys under /calico/"),
+        (
+            "authentication is not enabled",
+            "this etcd has no users: leave out ETCD_USERNAME and ETCD_PASSWORD",
+        ),
+        (
+            "UnknownIssuer",
+            "the server's certificate is not signed by the CA in ETCD_CA_CERT_FILE (EtcdCaFile)",
+        ),
+        (
+            "NotValidForName",
+            "the server's certificate does not name the host in ETCD_ENDPOINTS (EtcdEndpoints)",
+        ),
+        (
+            "CertificateRequired",
+            "this etcd wants a client certificate: ETCD_CERT_FILE, ETCD_KEY_FILE (EtcdCertFile, EtcdKeyFile)",
+        ),
+        (
+            "InvalidContentType",
+            "this port does not speak TLS: write http:// in ETCD_ENDPOINTS (EtcdEndpoints)",
+        ),
+        (
+            "received fatal alert: BadCertificate",
+            "this etcd wants a client certificate of its own CA: ETCD_CERT_FILE, ETCD_KEY_FILE (EtcdCertFile, EtcdKeyFile)",
+        ),
+        ("Connection refused", "nothing listens there"),
+    ];
+    hints.iter().find(|(sign, _)| text.contains(sign)).map(|(_, hint)| *hint)
+}
+
+/// Endpoints as URLs with a scheme.
+fn endpoints(raw: &[String], tls: bool) -> Result<Vec<String>, ConnectError> {
+    let url = |endpoint: &String| {
+        let endpoint = endpoint.trim().trim_end_matches('/');
+        let (scheme, address) = match endpoint.split_once("://") {
+            Some((scheme, address)) => (scheme.to_ascii_lowercase(), address),
+            None => (if tls { "https" } else { "http" }.to_owned(), endpoint),
+        };
+        let wrong = |reason: String| Err(ConnectError::Endpoint { endpoint: endpoint.to_owned(), reason });
+        match scheme.as_str() {
+            "http" if tls => {
+                return Err(ConnectError::PlainEndpointWithTls { endpoint: endpoint.to_owned() });
+            }
+            "http" | "https" => {}
+            other => return wrong(format!("the scheme `{other}` is not http or https")),
+        }
+        if address.is_empty() || address.contains(['/', '?', '#', ' ']) {
+            return wrong("not a host and a port".to_owned());
+        }
+        Ok(format!("{scheme}://{address}"))
+    };
+    raw.iter().map(url).collect()
+}
+
+/// The TLS settings; `None` where no file is given, which means the system's roots for https.
+fn tls(options: &EtcdOptions) -> Result<Option<TlsOptions>, ConnectError> {
+    let identity = match (&options.cert_file, &options.key_file) {
+        (Some(cert), Some(key)) => Some(Identity::from_pem(read("certificate", cert)?, read("key", key)?)),
+        (None, None) => None,
+        _ => return Err(ConnectError::HalfIdentity),
+    };
+    let ca = options.ca_file.as_deref().map(|path| read("CA certificate", path)).transpose()?;
+    let https = options.endpoints.iter().any(|e| e.trim().to_ascii_lowercase().starts_with("https://"));
+    if identity.is_none() && ca.is_none() && !https {
+        return Ok(None);
+    }
+    let mut tls = TlsOptions::new();
+    tls = match ca {
+        Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
+        None => tls.with_native_roots(),
+    };
+    if let Some(identity) = identity {
+        tls = tls.identity(identity);
+    }
+    Ok(Some(tls))
+}
+
+fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConnectError> {
+    std::fs::read(path).map_err(|source| ConnectError::File { what, path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_get_a_scheme() {
+        let cases = [
+            // why                                     spelled                  TLS    meant
+            ("a URL stays", "http://192.0.2.1:2379", false, Some("http://192.0.2.1:2379")),
+            ("Felix writes a trailing slash", "http://192.0.2.1:2379/", false, Some("http://192.0.2.1:2379")),
+            ("no scheme, no TLS files", "192.0.2.1:2379", false, Some("http://192.0.2.1:2379")),
+            ("no scheme, TLS files", "192.0.2.1:2379", true, Some("https://192.0.2.1:2379")),
+            ("blanks of a comma list", " https://a:1 ", true, Some("https://a:1")),
+            ("http would silently ignore the files", "http://a:1", true, None),
+            ("a path means something else", "http://a:1/v2", false, None),
+            ("not a scheme of etcd", "unix:///run/etcd", false, None),
+            ("nothing", "", false, None),
+        ];
+        for (why, spelled, tls, meant) in cases {
+            let found = endpoints(&[spelled.to_owned()], tls).ok().map(|urls| urls[0].clone());
+            assert_eq!(found.as_deref(), meant, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_printed() {
+        let options = EtcdOptions { password: "secret".into(), ..EtcdOptions::default() };
+        assert!(!format!("{options:?}").contains("secret"));
+    }
+
+    #[test]
+    fn half_an_identity_is_refused() {
+        let options = EtcdOptions { cert_file: Some("/c".into()), ..EtcdOptions::default() };
+        assert!(matches!(tls(&options), Err(ConnectError::HalfIdentity)));
+    }
+}

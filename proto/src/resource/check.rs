@@ -1,0 +1,75 @@
+//! What names and labels look like: the checks that Felix v3.29 makes when it reads (datastore model §3.10), which
+//! are weaker than those of writing.
+
+/// A label as a host endpoint or a network set may carry it: the reason where it may not.
+pub(super) fn label(key: &str, value: &str) -> Result<(), &'static str> {
+    let key_byte = |b: u8| name_byte(b) || b == b'/';
+    if !(1..=512).contains(&key.len()) || !key.bytes().all(key_byte) {
+        return Err("is not a label name: expected 1 to 512 of a-z, A-Z, 0-9, `_`, `.`, `-`, `/`");
+    }
+    label_value(value)
+}
+
+/// A label as a profile may lend it: a qualified name of Kubernetes with a value.
+pub(super) fn qualified_label(key: &str, value: &str) -> Result<(), &'static str> {
+    let name = match key.split_once('/') {
+        Some((prefix, name)) if is_subdomain(prefix) => name,
+        Some(_) => return Err("is not a label name: what precedes the `/` has to be a lower-case DNS name"),
+        None => key,
+    };
+    if name.is_empty() || !fits(name) {
+        return Err("is not a label name: expected 1 to 63 of a-z, A-Z, 0-9, `_`, `.`, `-`, \
+                    with a letter or digit at both ends");
+    }
+    label_value(value)
+}
+
+fn label_value(value: &str) -> Result<(), &'static str> {
+    match fits(value) {
+        true => Ok(()),
+        false => {
+            Err("has a value that is no label value: expected up to 63 of a-z, A-Z, 0-9, `_`, `.`, `-`, \
+                      with a letter or digit at both ends")
+        }
+    }
+}
+
+/// Name of a profile or of a port: `^[a-zA-Z0-9_.-]{1,128}$`.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(name_byte)
+}
+
+/// Name of an interface as Calico takes it: `^[a-zA-Z0-9_.-]{1,15}$`.
+pub(super) fn is_interface(text: &str) -> bool {
+    (1..=15).contains(&text.len()) && text.bytes().all(name_byte)
+}
+
+/// Name of an interface as the kernel takes it: 1 to 15 bytes, not `.` or `..`, no slash, colon or blank.
+pub(super) fn is_kernel_interface(text: &str) -> bool {
+    // 0xa0: the kernel's isspace() is Latin-1.
+    let reserved = |b: u8| matches!(b, 0 | b'/' | b':' | b' ' | b'\t'..=b'\r' | 0xa0);
+    (1..=15).contains(&text.len()) && text != "." && text != ".." && !text.bytes().any(reserved)
+}
+
+fn name_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-')
+}
+
+/// Up to 63 name bytes with a letter or digit at both ends; may be empty.
+fn fits(text: &str) -> bool {
+    let ends = [text.bytes().next(), text.bytes().last()];
+    text.len() <= 63
+        && text.bytes().all(name_byte)
+        && ends.into_iter().flatten().all(|b| b.is_ascii_alphanumeric())
+}
+
+fn is_subdomain(text: &str) -> bool {
+    let is_part = |part: &str| {
+        let ends = [part.bytes().next(), part.bytes().last()];
+        let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        !part.is_empty()
+            && part.bytes().all(|b| lower(b) || b == b'-')
+            && ends.into_iter().flatten().all(lower)
+    };
+    text.len() <= 253 && text.split('.').all(is_part)
+}

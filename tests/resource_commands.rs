@@ -1,0 +1,157 @@
+//! The resource commands against a real etcd: what the recorded calicoctl left there, ours leave there, byte for byte.
+
+use harness::{
+    Netns,
+    agent::binary,
+    etcd::{Etcd, URL},
+};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+/// Cases that end otherwise on purpose (decision on doubtful YAML): nothing is written, and the message says why.
+const ON_PURPOSE: [(&str, &str); 2] = [
+    ("hep/node-number-becomes-text", "line 6: spec.node: `1.` without quotes becomes \"1\""),
+    ("hep/duplicate-key-last-wins", "line 8: `node` is here for the second time (first in line 6)"),
+];
+
+/// What every writing command creates in an empty datastore; recorded only where a case is about it.
+const INITIAL: [&str; 3] = ["clusterinformations/default", "tiers/default", "tiers/adminnetworkpolicy"];
+const PREFIX: &str = "/calico/resources/v3/projectcalico.org/";
+
+#[derive(serde::Deserialize)]
+struct Case {
+    name: String,
+    input_yaml: String,
+    command: String,
+    #[serde(default)]
+    before: Vec<Before>,
+    #[serde(default)]
+    before_etcd: Vec<Entry>,
+    etcd: Vec<Entry>,
+    exit: i32,
+}
+
+#[derive(serde::Deserialize)]
+struct Before {
+    command: String,
+    input_yaml: String,
+}
+
+#[derive(serde::Deserialize)]
+struct Entry {
+    key: String,
+    value: Value,
+}
+
+struct Said {
+    success: bool,
+    text: String,
+}
+
+#[test]
+fn recorded_calicoctl_commands_leave_the_same_in_etcd() {
+    let recorded = include_str!("../proto/fixtures/golden-calicoctl-3.29.json");
+    let cases: Vec<Case> = serde_json::from_str(recorded).expect("the recording is JSON");
+    let host = Netns::new();
+    let mut etcd = Etcd::start(&host);
+    let faults: Vec<String> = cases.iter().flat_map(|case| judge(&host, &mut etcd, case)).collect();
+    assert!(faults.is_empty(), "{} of {} cases:\n{}", faults.len(), cases.len(), faults.join("\n"));
+}
+
+/// Runs one case on an empty datastore; what is wrong with the result.
+fn judge(host: &Netns, etcd: &mut Etcd, case: &Case) -> Option<String> {
+    etcd.wipe();
+    for Entry { key, value } in &case.before_etcd {
+        etcd.put_raw(key, &value.to_string());
+    }
+    for before in &case.before {
+        portcullis(host, &words(&before.command), &before.input_yaml);
+    }
+    let said = portcullis(host, &words(&case.command), &case.input_yaml);
+    if let Some((_, text)) = ON_PURPOSE.iter().find(|(name, _)| *name == case.name) {
+        let refused = !said.success && said.text.contains(text) && etcd.dump(PREFIX).is_empty();
+        return (!refused).then(|| format!("{}: not refused as it should be: {}", case.name, said.text));
+    }
+    if said.success != (case.exit == 0) {
+        return Some(format!("{}: recorded exit {}, said: {}", case.name, case.exit, said.text));
+    }
+    let wanted: BTreeMap<String, Value> =
+        case.etcd.iter().map(|entry| (entry.key.clone(), plain(entry.value.clone()))).collect();
+    let initial = |key: &str| key.strip_prefix(PREFIX).is_some_and(|rest| INITIAL.contains(&rest));
+    let parsed = |text: String| serde_json::from_str(&text).map_or(Value::String(text), plain);
+    let found = etcd.dump("/calico/").into_iter().map(|(key, text)| (key, parsed(text)));
+    let found: BTreeMap<_, _> = found.filter(|(key, _)| wanted.contains_key(key) || !initial(key)).collect();
+    (found != wanted).then(|| format!("{}:\n  recorded {wanted:?}\n  found    {found:?}", case.name))
+}
+
+/// Without what differs from run to run.
+fn plain(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let varies = ["uid", "creationTimestamp", "clusterGUID"];
+            let fields = fields.into_iter().filter(|(name, _)| !varies.contains(&name.as_str()));
+            Value::Object(fields.map(|(name, value)| (name, plain(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(plain).collect()),
+        other => other,
+    }
+}
+
+/// A recorded command line as arguments; single quotes keep blanks.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in line.split('\'').enumerate() {
+        match index % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    words.split_off(1)
+}
+
+fn portcullis(host: &Netns, arguments: &[impl AsRef<std::ffi::OsStr>], input: &str) -> Said {
+    let mut command = Command::new(binary());
+    command.args(arguments).env("DATASTORE_TYPE", "etcdv3").env("ETCD_ENDPOINTS", URL);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = host.enter(|| command.spawn()).expect("portcullis starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // A command that does not read its input may have ended.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().expect("portcullis ends");
+    let text = [output.stdout, output.stderr].concat();
+    Said { success: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() }
+}
+
+#[test]
+fn what_get_prints_is_what_apply_takes() {
+    let host = Netns::new();
+    let mut etcd = Etcd::start(&host);
+    let applied = "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata:\n  name: p\n  labels: {a: \"yes\"}\n\
+        spec:\n  order: 10\n  selector: a == 'b'\n  ingress:\n  - action: Allow\n    protocol: TCP\n    destination: {ports: [22, \"80:90\"]}\n";
+    assert!(portcullis(&host, &["apply", "-f", "-"], applied).success);
+    for form in ["yaml", "json"] {
+        let before = etcd.dump(PREFIX);
+        let shown = portcullis(&host, &["get", "gnp", "p", "-o", form], "");
+        assert!(shown.success, "{}", shown.text);
+        let again = portcullis(&host, &["replace", "-f", "-"], &shown.text);
+        assert!(again.success, "{form}: {}", again.text);
+        let key = format!("{PREFIX}globalnetworkpolicies/default.p");
+        let spec = |dump: &BTreeMap<String, String>| {
+            let value: Value = serde_json::from_str(&dump[&key]).expect("JSON");
+            (value["spec"]["ingress"].clone(), value["metadata"]["uid"].clone())
+        };
+        assert_eq!(spec(&before), spec(&etcd.dump(PREFIX)), "{form}");
+    }
+}
+
+#[test]
+fn an_unreachable_etcd_is_named_and_not_waited_for_long() {
+    let host = Netns::new();
+    let said = portcullis(&host, &["get", "hostendpoint"], "");
+    assert!(!said.success && said.text.contains("etcd"), "{}", said.text);
+}
