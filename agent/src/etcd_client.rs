@@ -5,6 +5,7 @@
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, KvClient, TlsOptions, WatchClient};
 use std::{
+    error::Error as _,
     fmt, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -12,10 +13,11 @@ use std::{
 
 /// How long to wait for a TCP connection and TLS handshake, and for the first login. Calico's value.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may be silent before we ask whether the other side lives. Calico's value.
-pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-/// How long the other side may take to answer that. Calico's value.
-pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may be silent before we ask whether the other side lives. A third of Calico's value: until
+/// then changes of policy wait unseen. etcd takes offence only at more than one question in 5 s.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the other side may take to answer that.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer that we accept, in bytes. The default of the transport, 4 MiB, is less than what a cluster
 /// of a few thousand policies lists; Go's clients accept 2 GiB, which a corrupted length would make us allocate.
 pub const ANSWER_BYTES_MAX: usize = 512 << 20;
@@ -60,7 +62,7 @@ pub enum ConnectError {
         "etcd endpoint `{endpoint}`: {reason}; write it as scheme://host:port, for example https://192.0.2.1:2379"
     )]
     Endpoint { endpoint: String, reason: String },
-    #[error("cannot read the etcd {what} {}", path.display())]
+    #[error("cannot read the etcd {what} {}: {source}", path.display())]
     File {
         what: &'static str,
         path: PathBuf,
@@ -126,10 +128,15 @@ pub fn watch(client: &Client) -> WatchClient {
     client.watch_client().max_decoding_message_size(ANSWER_BYTES_MAX)
 }
 
-/// An etcd error with what it usually means for the operator, and its causes, on one line.
+/// An etcd error with what it usually means for the operator, and its causes, on one line. The same trouble gives
+/// the same text each time, so that it need not be told again.
 pub fn explain(error: &etcd_client::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    // The library's error names no source, and prints the whole chain in the manner of programmers.
+    let (mut text, mut cause) = match error {
+        etcd_client::Error::GRpcStatus(status) => (status.message().to_owned(), status.source()),
+        etcd_client::Error::TransportError(error) => (error.to_string(), error.source()),
+        other => (other.to_string(), None),
+    };
     while let Some(inner) = cause {
         let inner_text = inner.to_string();
         if !text.contains(&inner_text) {
@@ -137,11 +144,20 @@ pub fn explain(error: &etcd_client::Error) -> String {
         }
         cause = inner.source();
     }
+    // Which of these it is depends on who is first to notice.
+    if ["connection closed", "broken pipe", "connection reset"]
+        .iter()
+        .any(|s| text.to_lowercase().contains(s))
+    {
+        return HUNG_UP.to_owned();
+    }
     if let Some(hint) = hint(&text) {
         text = format!("{text} ({hint})");
     }
     text
 }
+
+const HUNG_UP: &str = "the server hung up: it stopped, or it wants https:// in ETCD_ENDPOINTS (EtcdEndpoints), or a client certificate in ETCD_CERT_FILE and ETCD_KEY_FILE (EtcdCertFile, EtcdKeyFile)";
 
 /// What the operator can do, by what etcd and the transport say.
 fn hint(text: &str) -> Option<&'static str> {
@@ -156,10 +172,26 @@ fn hint(text: &str) -> Option<&'static str> {
             "authentication is not enabled",
             "this etcd has no users: leave out ETCD_USERNAME and ETCD_PASSWORD",
         ),
-        ("UnknownIssuer", "the server's certificate is not signed by the CA in ETCD_CA_CERT_FILE"),
-        ("NotValidForName", "the server's certificate does not name the host in ETCD_ENDPOINTS"),
-        ("CertificateRequired", "this etcd wants a client certificate: ETCD_CERT_FILE, ETCD_KEY_FILE"),
-        ("InvalidContentType", "this port does not speak TLS: write http:// in ETCD_ENDPOINTS"),
+        (
+            "UnknownIssuer",
+            "the server's certificate is not signed by the CA in ETCD_CA_CERT_FILE (EtcdCaFile)",
+        ),
+        (
+            "NotValidForName",
+            "the server's certificate does not name the host in ETCD_ENDPOINTS (EtcdEndpoints)",
+        ),
+        (
+            "CertificateRequired",
+            "this etcd wants a client certificate: ETCD_CERT_FILE, ETCD_KEY_FILE (EtcdCertFile, EtcdKeyFile)",
+        ),
+        (
+            "InvalidContentType",
+            "this port does not speak TLS: write http:// in ETCD_ENDPOINTS (EtcdEndpoints)",
+        ),
+        (
+            "received fatal alert: BadCertificate",
+            "this etcd wants a client certificate of its own CA: ETCD_CERT_FILE, ETCD_KEY_FILE (EtcdCertFile, EtcdKeyFile)",
+        ),
         ("Connection refused", "nothing listens there"),
     ];
     hints.iter().find(|(sign, _)| text.contains(sign)).map(|(_, hint)| *hint)

@@ -1,7 +1,13 @@
-//! The operator's commands on resources, with calicoctl's words and results.
+//! The operator's commands. Each is a module with its arguments (`…Args`) and one `run`.
 //!
-//! Each command is a module with its arguments (`…Args`) and one `run`. None of them knows the agent: they read and
-//! write the datastore that the agent watches.
+//! | module | what |
+//! |---|---|
+//! | [`cli`] | the words of all commands |
+//! | [`agent`] [`check`] | the service, and whether it would run |
+//! | [`config`] [`render`] [`teardown`] [`completion`] | other commands of this host; [`local`]: how they find settings |
+//!
+//! Commands on resources have calicoctl's words and results. They know nothing of the agent: they read and write the
+//! datastore that it watches.
 //!
 //! | module | what |
 //! |---|---|
@@ -12,7 +18,12 @@
 //! | [`kinds`] `input` `print` `json_patch` | words for kinds; files; tables; patches |
 //! | [`error`] | what can go wrong, said to the operator |
 
+pub mod agent;
 pub mod apply;
+pub mod check;
+pub mod cli;
+pub mod completion;
+pub mod config;
 pub mod datastore;
 pub mod delete;
 pub mod error;
@@ -22,10 +33,14 @@ pub mod input;
 mod json_patch;
 pub mod kinds;
 pub mod label;
+pub mod local;
 pub mod patch;
 mod print;
+pub mod render;
 pub mod resources;
+pub mod teardown;
 pub mod units;
+pub mod units_felix_config;
 
 use crate::{client_config, datastore_write::Datastore, etcd_client};
 use error::CommandError;

@@ -24,6 +24,8 @@ enum Corpus {
     Validation,
     /// Does this selector parse, match, and what is its canonical form?
     Selectors,
+    /// What do Felix's settings amount to?
+    FelixConfig,
 }
 
 /// Answers standard input on standard output.
@@ -33,6 +35,9 @@ enum Corpus {
 pub fn run(args: UnitsArgs) -> Result<(), CommandError> {
     let failed = |error: io::Error| CommandError::Usage(format!("standard input or output: {error}"));
     let mut output = io::stdout().lock();
+    if let Corpus::FelixConfig = args.corpus {
+        return super::units_felix_config::run(io::stdin().lock(), &mut output).map_err(failed);
+    }
     for line in io::stdin().lock().lines() {
         let line = line.map_err(failed)?;
         if line.trim().is_empty() {
@@ -42,7 +47,7 @@ pub fn run(args: UnitsArgs) -> Result<(), CommandError> {
             .map_err(|error| CommandError::Usage(format!("a question that is not JSON: {error}")))?;
         let mut answer = match args.corpus {
             Corpus::Validation => validation(&question["resource"]),
-            Corpus::Selectors => selector(&question),
+            Corpus::Selectors | Corpus::FelixConfig => selector(&question),
         };
         answer["id"] = question["id"].clone();
         writeln!(output, "{answer}").map_err(failed)?;

@@ -4,7 +4,15 @@
 //! revisions and connections; they do not know what a resource means. A lost connection is theirs to mend; the only
 //! thing that the rest of the agent sees of it is [`SyncEvent::Health`].
 
+pub mod backoff;
+pub mod etcd;
+pub mod file;
+
 use proto::key::ResourceKey;
+
+/// Depth of the channel that a syncer sends on. A receiver that is busy applying makes it wait, and with it the
+/// stream of etcd or the queue of inotify, which both can; memory does not grow with the number of changes.
+pub const CHANNEL_EVENTS: usize = 64;
 
 /// What a datastore tells.
 #[derive(Clone, Debug, PartialEq)]

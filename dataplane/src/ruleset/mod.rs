@@ -4,12 +4,15 @@
 //! work is quadratic in the number of sets of a table, so a list of addresses or ports is not a set of its own but a
 //! run of elements whose key begins with the list's [`SetId`].
 
+mod name;
+pub(crate) mod nft_syntax;
+
 use ipnet::IpNet;
 use proto::{
     id::{IfName, SetId},
     rule::{Direction, Family, PortRange, Protocol},
 };
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+use std::{borrow::Borrow, collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 /// The table, of family inet, that is ours and the only one that we write.
 pub const TABLE: &str = "portcullis";
@@ -27,7 +30,7 @@ impl ChainName {
         if name.len() <= Self::MAX_BYTES {
             return Self(name.into());
         }
-        let digest = format!("~{:016x}", SetId::of_list(b"chain", name.as_bytes()).0);
+        let digest = format!("_{:016x}", SetId::of_list(b"chain", name.as_bytes()).0);
         let mut end = Self::MAX_BYTES - digest.len();
         while !name.is_char_boundary(end) {
             end -= 1;
@@ -37,6 +40,12 @@ impl ChainName {
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ChainName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -258,6 +267,20 @@ pub enum Element {
     Dispatch(IfName, ChainName),
 }
 
+impl Element {
+    /// The list that it belongs to; `None` for a dispatch entry.
+    pub fn list(&self) -> Option<SetId> {
+        match self {
+            Self::Host(list, _)
+            | Self::Net(list, _)
+            | Self::Port(list, _)
+            | Self::PortRange(list, _)
+            | Self::NamedPort { list, .. } => Some(*list),
+            Self::Dispatch(..) => None,
+        }
+    }
+}
+
 /// A whole ruleset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ruleset {
@@ -288,7 +311,7 @@ pub enum Change {
         chain: ChainName,
         handle: u64,
     },
-    /// With the set's fixed key, flags and, for hash sets, no size.
+    /// With the set's fixed key and flags, and no limit on its size.
     AddSet(SetName),
     DeleteSet(SetName),
     /// Removes all elements.
@@ -347,7 +370,7 @@ pub struct Observed {
     pub table: bool,
     /// Its chains.
     pub chains: BTreeMap<ChainName, ObservedChain>,
-    /// Its sets by name as text; those that are not ours, or not as we make them, have `elements: None`.
+    /// Its sets by name as text, those too that are not ours.
     pub sets: BTreeMap<String, ObservedSet>,
 }
 
@@ -374,7 +397,8 @@ pub struct ObservedRule {
 /// A set in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedSet {
-    /// Which of ours it is; `None` for a foreign name or a key, flags or data type that are not what we make.
+    /// Which of ours it is; `None` for a foreign name, for a key, flags, data type or size that are not what we make,
+    /// and where it holds an element that we could not have made: only making it anew mends it.
     pub name: Option<SetName>,
     /// Its elements, sorted; meaningful only where `name` is given.
     pub elements: Vec<Element>,

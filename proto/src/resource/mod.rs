@@ -171,7 +171,8 @@ pub struct HostEndpoint {
     pub expected_ips: Vec<IpAddr>,
     /// Own labels.
     pub labels: LabelMap,
-    /// Profiles in order, for labels and rules.
+    /// Profiles in order, for labels and rules. An invalid name keeps its place with a slash before it, which no
+    /// profile's name has: it is a missing profile.
     pub profiles: Vec<ProfileName>,
     /// Named ports.
     pub ports: Vec<EndpointPort>,
@@ -201,6 +202,8 @@ pub struct NetworkSet {
 }
 
 /// A workload endpoint of any node: a target of selectors.
+///
+/// One that has no addresses counts as absent for the reference; it comes without nets, ports and interface.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkloadEndpoint {
     /// The node in its name.

@@ -160,73 +160,62 @@ mod tests {
         }
     }
 
-    #[test]
-    fn terms_of_a_side_become_one_selector() {
-        const NONE: (&[&str], &str) = (&[], "");
-        let cases = [
-            // why, policy's namespace, side, positive
-            (
-                "a selector in a namespace",
-                Some("n2"),
-                side("", "has(a)", "", NONE),
-                "(projectcalico.org/namespace == 'n2') && (has(a))",
-            ),
-            (
-                "a negative one alone limits to the namespace",
-                Some("n2"),
-                side("", "", "has(a)", NONE),
-                "(projectcalico.org/namespace == 'n2') && (!(has(a)))",
-            ),
-            ("nothing selected, nothing limited", Some("n2"), side("", "", "", NONE), ""),
-            (
-                "a namespace selector",
-                None,
-                side("namespace == 'red'", "has(label1)", "", NONE),
-                r#"(pcns.namespace == "red") && (has(label1))"#,
-            ),
-            (
-                "all()",
-                None,
-                side("all()", "has(label2)", "", NONE),
-                "(has(projectcalico.org/namespace)) && (has(label2))",
-            ),
-            (
-                "global()",
-                None,
-                side("global()", "has(label3)", "", NONE),
-                "(!has(projectcalico.org/namespace)) && (has(label3))",
-            ),
-            (
-                "service accounts",
-                None,
-                side("nskey == 'nsvalue'", "has(label1)", "", (&["sa3"], "key == 'value2'")),
-                r#"(pcns.nskey == "nsvalue") && (((pcsa.key == "value2") && (projectcalico.org/serviceaccount in {"sa3"})) && (has(label1)))"#,
-            ),
-            (
-                "negations",
-                None,
-                side("!has(key) || (has(key) && !key in {'value'})", "", "", NONE),
-                r#"(!has(pcns.key) || (has(pcns.key) && !pcns.key in {"value"}))"#,
-            ),
-            (
-                "positive and negative in a global policy",
-                None,
-                side("", "a == 'x'", "has(b)", NONE),
-                "(a == 'x') && (!(has(b)))",
-            ),
-        ];
+    fn check(cases: &[(&str, Option<&str>, v3::EntityRule, &str)]) {
         for (why, namespace, side, expected) in cases {
-            let found = of_side(namespace, &side).ok().unwrap();
+            let found = of_side(*namespace, side).ok().unwrap();
             let expected = (!expected.is_empty()).then(|| Selector::parse(expected).unwrap());
             assert_eq!(found.positive, expected, "{why}");
             assert!(found.negative.is_none() && found.missing.is_empty(), "{why}");
         }
-        let alone = of_side(None, &side("", "", "has(b)", NONE)).ok().unwrap();
-        assert_eq!(
-            (alone.positive, alone.negative),
-            (None, Selector::parse("has(b)").ok()),
-            "stays negative"
-        );
+    }
+
+    const NO_ACCOUNTS: (&[&str], &str) = (&[], "");
+
+    #[test]
+    fn a_namespaced_policy_selects_in_its_namespace() {
+        let side = |selector: &str, not: &str| side("", selector, not, NO_ACCOUNTS);
+        let in_n2 = "(projectcalico.org/namespace == 'n2')";
+        check(&[
+            ("a selector", Some("n2"), side("has(a)", ""), &format!("{in_n2} && (has(a))")),
+            ("a negative one alone", Some("n2"), side("", "has(a)"), &format!("{in_n2} && (!(has(a)))")),
+            ("nothing selected, nothing limited", Some("n2"), side("", ""), ""),
+        ]);
+    }
+
+    #[test]
+    fn terms_of_a_side_become_one_selector() {
+        let side = |namespace: &str, selector: &str| side(namespace, selector, "", NO_ACCOUNTS);
+        let by_account = (&["sa3"][..], "key == 'value2'");
+        let account = r#"(pcsa.key == "value2") && (projectcalico.org/serviceaccount in {"sa3"})"#;
+        let with_account = format!(r#"(pcns.n == "v") && (({account}) && (has(l)))"#);
+        let negations = "!has(key) || (has(key) && !key in {'value'})";
+        let has_namespace = format!("({HAS_NAMESPACE}) && (has(l))");
+        let no_namespace = format!("(!{HAS_NAMESPACE}) && (has(l))");
+        check(&[
+            ("a namespace", None, side("n == 'red'", "has(l)"), r#"(pcns.n == "red") && (has(l))"#),
+            ("all()", None, side("all()", "has(l)"), &has_namespace),
+            ("global()", None, side("global()", "has(l)"), &no_namespace),
+            (
+                "service accounts",
+                None,
+                super::tests::side("n == 'v'", "has(l)", "", by_account),
+                &with_account,
+            ),
+            (
+                "negations",
+                None,
+                side(negations, ""),
+                "!has(pcns.key) || (has(pcns.key) && !pcns.key in {'value'})",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_negative_selector_stays_one_where_it_is_alone() {
+        let both = side("", "a == 'x'", "has(b)", NO_ACCOUNTS);
+        check(&[("beside a positive one", None, both, "(a == 'x') && (!(has(b)))")]);
+        let alone = of_side(None, &side("", "", "has(b)", NO_ACCOUNTS)).ok().unwrap();
+        assert_eq!((alone.positive, alone.negative), (None, Selector::parse("has(b)").ok()));
     }
 
     #[test]

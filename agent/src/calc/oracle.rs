@@ -1,0 +1,275 @@
+//! What should be enforced, computed from scratch: every selector asked of every label set, every list sorted anew.
+//!
+//! For tests only. It shares no code with the nodes that it judges; where both could be wrong together, the tables
+//! in `rule_sets` and the recorded fixtures decide.
+
+use proto::{
+    id::{HostEndpointName, PolicyId, ProfileName, SetId, TierName},
+    key::ResourceKey,
+    resource::{Category, HostEndpoint, LabelMap, PolicySpec, ProfileSpec, Resource},
+    rule::{Action, Port, Protocol, Rule, SelectorSide, SetSide},
+    selector::Selector,
+    update::{Endpoint, Member, Policy, Profile, SetKind, Tier, TierDefault},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// All resources of a datastore.
+pub(super) type World = BTreeMap<ResourceKey, Arc<Resource>>;
+
+/// What a dataplane should hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Enforced {
+    pub(super) sets: BTreeMap<SetId, (SetKind, BTreeSet<Member>)>,
+    pub(super) policies: BTreeMap<PolicyId, Policy>,
+    pub(super) profiles: BTreeMap<ProfileName, Profile>,
+    pub(super) endpoints: BTreeMap<HostEndpointName, Endpoint>,
+}
+
+/// What should be enforced on `hostname` in this world.
+pub(super) fn enforced(world: &World, hostname: &str) -> Enforced {
+    let mut oracle = Oracle { world, out: Enforced::default() };
+    for (key, resource) in world {
+        if let Resource::HostEndpoint(endpoint) = &**resource
+            && endpoint.node.as_str() == hostname
+            && endpoint.interface.is_some()
+        {
+            oracle.endpoint(HostEndpointName::new(key.name.clone()), resource, endpoint);
+        }
+    }
+    oracle.out
+}
+
+struct Oracle<'a> {
+    world: &'a World,
+    out: Enforced,
+}
+
+impl Oracle<'_> {
+    fn endpoint(&mut self, name: HostEndpointName, resource: &Resource, endpoint: &HostEndpoint) {
+        let labels = self.labels(resource);
+        let mut policies: Vec<PolicySpec> = Vec::new();
+        for resource in self.world.values() {
+            if let Resource::Policy(policy) = &**resource
+                && policy.selector.matches(&labels)
+                && (policy.ingress_governed || policy.egress_governed)
+            {
+                policies.push(policy.clone());
+            }
+        }
+        policies.sort_by(|a, b| {
+            let key = |policy: &PolicySpec| (policy.order.unwrap_or(f64::INFINITY), policy.id.clone());
+            key(a).partial_cmp(&key(b)).unwrap()
+        });
+        let mut tiers: Vec<TierName> = policies.iter().map(|policy| policy.tier.clone()).collect();
+        tiers.sort_by(|a, b| self.tier_rank(a).partial_cmp(&self.tier_rank(b)).unwrap());
+        tiers.dedup();
+        let lists = |categories: &[Category], forced: Option<TierDefault>| -> Vec<Tier> {
+            let governing = |tier: &TierName, direction: fn(&PolicySpec) -> bool| -> Vec<PolicyId> {
+                policies
+                    .iter()
+                    .filter(|p| p.tier == *tier && categories.contains(&p.category) && direction(p))
+                    .map(|p| p.id.clone())
+                    .collect()
+            };
+            tiers
+                .iter()
+                .map(|tier| Tier {
+                    name: tier.clone(),
+                    default_action: forced.unwrap_or(self.tier(tier).map_or(TierDefault::Deny, |t| t.1)),
+                    ingress: governing(tier, |p| p.ingress_governed),
+                    egress: governing(tier, |p| p.egress_governed),
+                })
+                .filter(|tier| !(tier.ingress.is_empty() && tier.egress.is_empty()))
+                .collect()
+        };
+        let computed = Endpoint {
+            interface: endpoint.interface.clone().unwrap(),
+            valid: endpoint.valid,
+            profiles: endpoint.profiles.clone(),
+            normal: lists(&[Category::Normal, Category::NormalAndForward], None),
+            forward: lists(&[Category::NormalAndForward], None),
+            untracked: lists(&[Category::Untracked], Some(TierDefault::Pass)),
+            pre_dnat: lists(&[Category::PreDnat], Some(TierDefault::Pass)),
+        };
+        self.out.endpoints.insert(name, computed);
+        for policy in policies {
+            let governed = |yes, rules: &[Rule<SelectorSide>]| if yes { rules.to_vec() } else { vec![] };
+            let ingress = self.rules(&governed(policy.ingress_governed, &policy.ingress));
+            let egress = self.rules(&governed(policy.egress_governed, &policy.egress));
+            self.out.policies.insert(policy.id, Policy { tier: policy.tier, ingress, egress });
+        }
+        for name in &endpoint.profiles {
+            if let Some(profile) = self.profile(name) {
+                let ingress = self.rules(&profile.ingress);
+                let egress = self.rules(&profile.egress);
+                self.out.profiles.insert(name.clone(), Profile { ingress, egress });
+            }
+        }
+    }
+
+    fn labels(&self, resource: &Resource) -> LabelMap {
+        let (own, parents) = match resource {
+            Resource::HostEndpoint(endpoint) => (&endpoint.labels, &endpoint.profiles),
+            Resource::WorkloadEndpoint(endpoint) => (&endpoint.labels, &endpoint.profiles),
+            Resource::NetworkSet(set) => (&set.labels, &set.parents),
+            _ => return LabelMap::new(),
+        };
+        let mut labels = LabelMap::new();
+        for profile in parents.iter().rev().filter_map(|name| self.profile(name)) {
+            labels.extend(profile.labels_to_apply);
+        }
+        labels.extend(own.clone());
+        labels
+    }
+
+    fn profile(&self, name: &ProfileName) -> Option<ProfileSpec> {
+        if name.as_str() == "projectcalico-default-allow" {
+            let allow = Rule {
+                index: 0,
+                action: Action::Allow,
+                family: None,
+                protocol: None,
+                not_protocol: None,
+                icmp: None,
+                not_icmp: None,
+                source: SelectorSide::default(),
+                destination: SelectorSide::default(),
+            };
+            return Some(ProfileSpec {
+                name: name.clone(),
+                labels_to_apply: LabelMap::new(),
+                ingress: vec![allow.clone()],
+                egress: vec![allow],
+            });
+        }
+        self.world.values().find_map(|resource| match &**resource {
+            Resource::Profile(profile) if profile.name == *name => Some(profile.clone()),
+            _ => None,
+        })
+    }
+
+    fn tier(&self, name: &TierName) -> Option<(f64, TierDefault)> {
+        self.world.values().find_map(|resource| match &**resource {
+            Resource::Tier(tier) if tier.name == *name => {
+                Some((tier.order.unwrap_or(f64::INFINITY), tier.default_action))
+            }
+            _ => None,
+        })
+    }
+
+    fn tier_rank(&self, name: &TierName) -> (bool, f64, TierName) {
+        match self.tier(name) {
+            Some((order, _)) => (false, order, name.clone()),
+            None => (true, 0.0, name.clone()),
+        }
+    }
+
+    fn rules(&mut self, rules: &[Rule<SelectorSide>]) -> Vec<Rule<SetSide>> {
+        let with_sets = |rule: &Rule<SelectorSide>| {
+            let protocol = match rule.protocol {
+                Some(Protocol::UDP) => Protocol::UDP,
+                Some(Protocol::SCTP) => Protocol::SCTP,
+                _ => Protocol::TCP,
+            };
+            Rule {
+                index: rule.index,
+                action: rule.action,
+                family: rule.family,
+                protocol: rule.protocol,
+                not_protocol: rule.not_protocol,
+                icmp: rule.icmp,
+                not_icmp: rule.not_icmp,
+                source: self.side(&rule.source, protocol),
+                destination: self.side(&rule.destination, protocol),
+            }
+        };
+        rules.iter().map(with_sets).collect()
+    }
+
+    fn side(&mut self, side: &SelectorSide, protocol: Protocol) -> SetSide {
+        let mut converted =
+            SetSide { nets: side.nets.clone(), not_nets: side.not_nets.clone(), ..SetSide::default() };
+        let lenders = match &side.selector {
+            Some(selector) => (**selector).clone(),
+            None => Selector::parse("all()").unwrap(),
+        };
+        for port in &side.ports {
+            match port {
+                Port::Range(range) => converted.ports.push(*range),
+                Port::Named(name) => converted.named_ports.push(self.port_set(&lenders, protocol, name)),
+            }
+        }
+        for port in &side.not_ports {
+            match port {
+                Port::Range(range) => converted.not_ports.push(*range),
+                Port::Named(name) => converted.not_named_ports.push(self.port_set(&lenders, protocol, name)),
+            }
+        }
+        let only_named = !converted.named_ports.is_empty() && converted.ports.is_empty();
+        if let Some(selector) = &side.selector
+            && !only_named
+        {
+            converted.set = Some(self.address_set(selector));
+        }
+        if let Some(selector) = &side.not_selector {
+            converted.not_set = Some(self.address_set(selector));
+        }
+        converted
+    }
+
+    fn address_set(&mut self, selector: &Selector) -> SetId {
+        let mut members = BTreeSet::new();
+        for resource in self.world.values() {
+            if is_item(resource) && selector.matches(&self.labels(resource)) {
+                match &**resource {
+                    Resource::HostEndpoint(endpoint) => {
+                        members.extend(endpoint.expected_ips.iter().map(|ip| Member::Net((*ip).into())));
+                    }
+                    Resource::WorkloadEndpoint(endpoint) => {
+                        members.extend(endpoint.nets.iter().map(|net| Member::Net(net.addr().into())));
+                    }
+                    Resource::NetworkSet(set) => members.extend(set.nets.iter().copied().map(Member::Net)),
+                    _ => {}
+                }
+            }
+        }
+        let id = SetId::of_selector(selector.as_str());
+        self.out.sets.insert(id, (SetKind::Addresses, members));
+        id
+    }
+
+    fn port_set(&mut self, selector: &Selector, protocol: Protocol, name: &str) -> SetId {
+        let mut members = BTreeSet::new();
+        for resource in self.world.values() {
+            let (addresses, ports) = match &**resource {
+                Resource::HostEndpoint(endpoint) => (endpoint.expected_ips.clone(), &endpoint.ports),
+                Resource::WorkloadEndpoint(endpoint) => {
+                    (endpoint.nets.iter().map(|net| net.addr()).collect(), &endpoint.ports)
+                }
+                _ => continue,
+            };
+            for port in ports {
+                if port.protocol == protocol
+                    && &*port.name == name
+                    && selector.matches(&self.labels(resource))
+                {
+                    members.extend(addresses.iter().map(|address| Member::Port {
+                        address: *address,
+                        protocol,
+                        port: port.port,
+                    }));
+                }
+            }
+        }
+        let id = SetId::of_named_port(selector.as_str(), protocol.0, name);
+        self.out.sets.insert(id, (SetKind::Ports, members));
+        id
+    }
+}
+
+fn is_item(resource: &Resource) -> bool {
+    matches!(resource, Resource::HostEndpoint(_) | Resource::WorkloadEndpoint(_) | Resource::NetworkSet(_))
+}

@@ -1,0 +1,109 @@
+//! Random histories: after every flush, what the updates built equals what the oracle computes from scratch, and
+//! the updates came in the order that [`proto::update`] promises.
+
+mod expanders;
+mod fixtures;
+mod histories;
+mod replica;
+mod scenarios;
+mod worlds;
+
+use super::{CalcGraph, oracle};
+use crate::store::StoreDelta;
+use oracle::World;
+use proptest::prelude::*;
+use proto::{id::NodeName, settings::Settings};
+use replica::Replica;
+use std::sync::Arc;
+use worlds::{HERE, Op, ops};
+
+/// A graph, the dataplane that it talks to, and the datastore that it should agree with.
+struct Bench {
+    graph: CalcGraph,
+    replica: Replica,
+    world: World,
+    ready: bool,
+    settings: Option<Arc<Settings>>,
+}
+
+impl Bench {
+    /// Before the first snapshot.
+    fn new() -> Self {
+        Self {
+            graph: CalcGraph::new(NodeName::from(HERE)),
+            replica: Replica::default(),
+            world: World::new(),
+            ready: false,
+            settings: None,
+        }
+    }
+
+    /// In sync, with nothing in the datastore.
+    fn in_sync() -> Self {
+        let mut bench = Self::new();
+        bench.run(Op::Settings(0));
+        bench.run(Op::Ready(true));
+        bench.run(Op::Flush);
+        bench
+    }
+
+    fn run(&mut self, op: Op) {
+        match op {
+            Op::Set(key, resource) => {
+                match &resource {
+                    Some(resource) => self.world.insert(key.clone(), resource.clone()),
+                    None => self.world.remove(&key),
+                };
+                self.graph.apply(StoreDelta::Changed(key, resource));
+            }
+            Op::Ready(ready) => {
+                self.ready = ready;
+                self.graph.apply(StoreDelta::Ready(ready));
+            }
+            Op::Settings(number) => {
+                let prefix = format!("prefix-{number}");
+                let settings = Arc::new(Settings { log_prefix: prefix, ..Settings::default() });
+                self.settings = Some(settings.clone());
+                self.graph.set_settings(settings);
+            }
+            Op::Flush => self.flush(),
+        }
+    }
+
+    fn flush(&mut self) {
+        let updates = self.graph.flush();
+        if !self.ready || self.settings.is_none() {
+            assert!(updates.is_empty(), "nothing is told while the datastore is not ready");
+            return;
+        }
+        self.replica.apply(updates);
+        self.check();
+    }
+
+    fn check(&self) {
+        assert!(self.replica.in_sync);
+        assert_eq!(self.replica.settings, self.settings);
+        let expected = oracle::enforced(&self.world, HERE);
+        assert_eq!(self.replica.enforced.endpoints, expected.endpoints);
+        assert_eq!(self.replica.enforced.policies, expected.policies);
+        assert_eq!(self.replica.enforced.profiles, expected.profiles);
+        assert_eq!(self.replica.enforced.sets, expected.sets);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn after_every_flush_incremental_equals_from_scratch(history in ops()) {
+        let mut bench = Bench::new();
+        for op in history {
+            bench.run(op);
+        }
+        bench.run(Op::Settings(0));
+        bench.run(Op::Ready(true));
+        bench.run(Op::Flush);
+        // Twice in a row there is nothing to tell.
+        prop_assert!(bench.graph.flush().is_empty());
+    }
+}

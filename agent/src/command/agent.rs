@@ -1,0 +1,114 @@
+//! `portcullis agent`: the service itself.
+
+use super::local::{LocalArgs, LocalError};
+use crate::{
+    config::{Datastore, Resolved, Severity},
+    engine::Engine,
+    event_loop::{self, Inputs, LoopError, Outputs},
+    health::{self, Health},
+    logging::{self, LoggingError},
+    syncer::{self, etcd, file},
+};
+use dataplane::{
+    link::monitor,
+    nft::{ForeignTable, Kernel, OpenError},
+};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+/// Shown by `portcullis agent --help`.
+pub const ABOUT: &str = "Runs the agent in the foreground: reads host endpoints and policy from the datastore, watches the links of \
+this host, and keeps the nftables table `inet portcullis`.\n\n\
+Needs CAP_NET_ADMIN in the network namespace that it guards. Settings are Felix's: the configuration file, FELIX_* in the environment, \
+and FelixConfiguration resources; `portcullis config` shows what is in force. Stopping the agent leaves the rules in force; \
+`portcullis teardown` removes them.";
+
+/// Arguments of `agent`.
+#[derive(Debug, clap::Args)]
+pub struct AgentArgs {
+    #[command(flatten)]
+    local: LocalArgs,
+    /// Read everything, commit nothing, and say by the exit status whether the agent would run
+    #[arg(long)]
+    check: bool,
+}
+
+/// Why the service does not run.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum AgentError {
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    #[error(transparent)]
+    Kernel(#[from] OpenError),
+    #[error(transparent)]
+    Loop(#[from] LoopError),
+    #[error("{0}")]
+    Check(String),
+}
+
+/// Runs the service, or its check.
+///
+/// # Errors
+/// [`AgentError`]. What was in force stays in force.
+pub async fn run(args: AgentArgs) -> Result<(), AgentError> {
+    if args.check {
+        return super::check::run(&args.local).await;
+    }
+    let engine = Engine::new(args.local.read()?);
+    let resolved = engine.resolved();
+    let logging = logging::init(resolved.log_level(), resolved.log_format())?;
+    warn_of_settings(resolved);
+    resolved.check().map_err(LocalError::from)?;
+    let kernel = Kernel::spawn()?;
+    info!(version = env!("CARGO_PKG_VERSION"), hostname = resolved.hostname(), "portcullis starts");
+    warn_of_others(&kernel).await;
+
+    let (to_loop, datastore) = mpsc::channel(syncer::CHANNEL_EVENTS);
+    match resolved.datastore() {
+        Datastore::Etcd(options) => tokio::spawn(etcd::run(options, to_loop)),
+        Datastore::Directory(path) => tokio::spawn(file::run(path, to_loop)),
+    };
+    let (to_loop, links) = mpsc::channel(monitor::EVENTS_MAX);
+    let monitor = tokio::spawn(monitor::watch(to_loop));
+    let health = Health::default();
+    let (health_address, listen) = watch::channel(resolved.health());
+    tokio::spawn(health::serve(health.clone(), listen));
+
+    let inputs = Inputs { datastore, links, monitor };
+    let outputs = Outputs { health, health_address, logging };
+    Ok(event_loop::run(engine, kernel, inputs, outputs).await?)
+}
+
+fn warn_of_settings(resolved: &Resolved) {
+    for problem in &resolved.problems {
+        if problem.severity != Severity::Hidden {
+            warn!("{problem}");
+        }
+    }
+    for ignored in &resolved.ignored {
+        warn!(setting = ignored.name, source = ignored.source, "{}", ignored.why);
+    }
+}
+
+/// Felix's rules go on enforcing when Felix is stopped, and what both deny is denied (S1).
+async fn warn_of_others(kernel: &Kernel) {
+    match kernel.foreign_tables().await {
+        Ok(tables) => {
+            for table in tables.iter().filter(|table| is_felix(table)) {
+                warn!(
+                    family = table.family,
+                    table = table.name,
+                    "rules of Calico's Felix are still in force beside ours; see `Replacing Felix` in the README"
+                );
+            }
+        }
+        Err(error) => warn!(%error, "cannot look for rules of Calico's Felix"),
+    }
+}
+
+fn is_felix(table: &ForeignTable) -> bool {
+    table.name == "calico" || table.chains.iter().any(|chain| chain.starts_with("cali-"))
+}

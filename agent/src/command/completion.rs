@@ -1,0 +1,47 @@
+//! `portcullis completion` and `portcullis man`: what packagers and shells ask of a program.
+
+use clap::CommandFactory;
+use std::{io, path::PathBuf};
+
+/// Prints a completion script for a shell.
+#[derive(Debug, clap::Args)]
+#[command(long_about = "Prints a completion script for a shell.\n\n\
+    For bash: portcullis completion bash > /usr/share/bash-completion/completions/portcullis")]
+pub struct CompletionArgs {
+    /// The shell to write for
+    shell: clap_complete::Shell,
+}
+
+/// Writes the man pages, one for each command.
+#[derive(Debug, clap::Args)]
+pub struct ManArgs {
+    /// The directory to write them to, for example /usr/local/share/man/man8
+    directory: PathBuf,
+}
+
+/// Prints the script to standard output.
+pub fn completion(args: &CompletionArgs) {
+    let mut command = super::cli::Cli::command();
+    clap_complete::generate(args.shell, &mut command, "portcullis", &mut io::stdout());
+}
+
+/// Writes `portcullis.8`, `portcullis-agent.8` and so on.
+///
+/// # Errors
+/// Those of writing a file.
+pub fn man(args: &ManArgs) -> io::Result<()> {
+    std::fs::create_dir_all(&args.directory)?;
+    let mut root = super::cli::Cli::command();
+    root.build();
+    write_page(&root, "portcullis", &args.directory)?;
+    for command in root.get_subcommands().filter(|c| !c.is_hide_set()) {
+        write_page(command, &format!("portcullis-{}", command.get_name()), &args.directory)?;
+    }
+    Ok(())
+}
+
+fn write_page(command: &clap::Command, title: &str, directory: &std::path::Path) -> io::Result<()> {
+    let name: &'static str = Box::leak(title.to_owned().into_boxed_str());
+    let page = clap_mangen::Man::new(command.clone().name(name)).section("8");
+    page.render(&mut std::fs::File::create(directory.join(format!("{title}.8")))?)
+}

@@ -1,0 +1,36 @@
+//! How a command that works on this host, and not on the datastore, finds its settings.
+
+use crate::config::{ConfigError, LocalSources};
+use std::{io, path::PathBuf};
+
+/// Where the settings are.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct LocalArgs {
+    /// Felix's configuration file. Without one, /etc/calico/felix.cfg where it exists
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Why the local settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum LocalError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot read the host's name from /proc/sys/kernel/hostname; set FelixHostname")]
+    Hostname(#[source] io::Error),
+}
+
+impl LocalArgs {
+    /// Reads the file and the environment.
+    ///
+    /// # Errors
+    /// [`LocalError`].
+    pub fn read(&self) -> Result<LocalSources, LocalError> {
+        let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").map_err(LocalError::Hostname)?;
+        // A variable that is not UTF-8 is none that we know.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Ok(LocalSources::read(self.config.as_deref(), environment, hostname.trim())?)
+    }
+}

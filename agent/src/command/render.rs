@@ -1,0 +1,127 @@
+//! `portcullis render`: the ruleset that given resources and links would produce, without a kernel.
+
+use super::local::{LocalArgs, LocalError};
+use crate::{
+    config::Datastore,
+    engine::Engine,
+    syncer::{SyncEvent, etcd, file},
+};
+use dataplane::{
+    endpoint::{Claim, LinkFilter, resolve},
+    link::table::LinkTable,
+    reconciler::with_causes,
+    render::Renderer,
+};
+use proto::{id::IfName, update::Update};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, str::FromStr};
+
+/// Shown by `portcullis render --help`.
+pub const ABOUT: &str = "Prints the ruleset that resources and links would produce, in the syntax of nft(8). Nothing is written, \
+and the kernel is not asked.\n\n\
+Resources come from the configured datastore, or from a directory of YAML and JSON files. Links are those that --link names; \
+a host endpoint that names its interface needs none.\n\n\
+  portcullis render --directory policy/ --node edge-1 --link eth0=192.0.2.1,2001:db8::1 --link lo=127.0.0.1";
+
+/// Arguments of `render`.
+#[derive(Debug, clap::Args)]
+pub struct RenderArgs {
+    #[command(flatten)]
+    local: LocalArgs,
+    /// Read resources from this directory instead of the configured datastore
+    #[arg(short, long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Render for this node instead of this host
+    #[arg(short, long, value_name = "NAME")]
+    node: Option<String>,
+    /// A link and its local addresses; may be repeated
+    #[arg(short, long = "link", value_name = "NAME[=ADDRESS,…]")]
+    links: Vec<Link>,
+}
+
+/// A link as the command line spells it.
+#[derive(Clone, Debug)]
+struct Link {
+    name: IfName,
+    addresses: Vec<IpAddr>,
+}
+
+impl FromStr for Link {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, addresses) = text.split_once('=').unwrap_or((text, ""));
+        if name.is_empty() || name.len() > 15 {
+            return Err(format!("`{name}` is no interface name: it has 1 to 15 bytes"));
+        }
+        let address = |a: &str| a.parse().map_err(|_| format!("`{a}` is no address, for example 192.0.2.1"));
+        let addresses = addresses.split(',').filter(|a| !a.is_empty()).map(address);
+        Ok(Self { name: name.into(), addresses: addresses.collect::<Result<_, _>>()? })
+    }
+}
+
+/// Why nothing was rendered.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum RenderError {
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    #[error("{0}")]
+    Datastore(String),
+    #[error(
+        "the datastore is not ready (ClusterInformation default, datastoreReady): the agent would enforce nothing new"
+    )]
+    NotReady,
+}
+
+/// Prints to standard output.
+///
+/// # Errors
+/// [`RenderError`].
+pub async fn run(args: RenderArgs) -> Result<(), RenderError> {
+    let mut sources = args.local.read()?;
+    if let Some(node) = &args.node {
+        sources.set("FelixHostname", node, "--node");
+    }
+    if let Some(directory) = &args.directory {
+        sources.set("DatastoreType", "file", "--directory");
+        sources.set("FileDatastorePath", &directory.to_string_lossy(), "--directory");
+    }
+    let mut engine = Engine::new(sources);
+    let snapshot = match engine.resolved().datastore() {
+        Datastore::Etcd(options) => etcd::snapshot(&options).await.map_err(|e| with_causes(&e)),
+        Datastore::Directory(path) => file::snapshot(&path).map_err(|e| with_causes(&e)),
+    };
+    let snapshot = snapshot.map_err(RenderError::Datastore)?;
+    let updates = engine.on_datastore(SyncEvent::Snapshot(snapshot)).updates;
+    for diagnosis in engine.store().diagnoses() {
+        for problem in diagnosis.refused.into_iter().chain(diagnosis.problems) {
+            eprintln!("{problem}");
+        }
+    }
+    if updates.is_empty() {
+        return Err(RenderError::NotReady);
+    }
+    let links = LinkTable::of(args.links.into_iter().map(|link| (link.name, true, link.addresses)));
+    print!("{}", render(&updates, &links));
+    Ok(())
+}
+
+fn render(updates: &[Update], links: &LinkTable) -> dataplane::ruleset::Ruleset {
+    let mut renderer = Renderer::new();
+    let mut filter = LinkFilter::default();
+    let mut claims = BTreeMap::new();
+    for update in updates {
+        match update {
+            Update::Settings(settings) => filter = LinkFilter::new(settings).0,
+            Update::Endpoint(name, endpoint) => {
+                let claim = Claim { interface: endpoint.interface.clone(), valid: endpoint.valid };
+                claims.insert(name.clone(), claim);
+            }
+            _ => {}
+        }
+        renderer.apply(update);
+    }
+    let resolution = resolve(&claims, links, &filter);
+    renderer.set_links(resolution.dispatch, resolution.wildcard);
+    renderer.ruleset()
+}

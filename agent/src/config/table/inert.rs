@@ -1,0 +1,69 @@
+//! Rows of the table that are Felix's and change nothing here, each with the reason.
+
+use super::{Kind, Parameter};
+
+const SEVERITIES: &[&str] = &["DEBUG", "INFO", "WARNING", "ERROR", "FATAL"];
+const ONE_STDERR: &str = "the log goes to standard error, and from there to the journal";
+const OWN_TABLE: &str = "in an nftables table of its own accept and return end a packet's trial alike";
+const BY_EVENT: &str = "changes are noticed by event, nothing is read periodically";
+const NO_REPORTS: &str = "this version writes nothing to the datastore";
+const NO_METRICS: &str = "this version serves no metrics";
+const NO_WORKLOADS: &str = "only host endpoints are policed";
+const NO_TUNNELS: &str = "no tunnel is set up or needed here";
+const NO_XDP: &str = "nftables judges every packet";
+const ANY_INT: Kind = Kind::Int { min: i32::MIN as i64, max: i32::MAX as i64 };
+const PORT: Kind = Kind::Int { min: 0, max: 65535 };
+const ALLOW: Kind = Kind::OneOf(&["ACCEPT", "RETURN"]);
+const SWITCH: Kind = Kind::OneOf(&["Enabled", "Disabled"]);
+
+pub(super) static PARAMETERS: &[Parameter] = &[
+    Parameter::new("NFTablesMode", SWITCH, "Disabled").nothing("there is only nftables"),
+    Parameter::new("ChainInsertMode", Kind::OneOf(&["insert", "append"]), "insert")
+        .non_zero()
+        .die_on_fail()
+        .nothing("a table of its own has no neighbours to come before or after"),
+    Parameter::new("NftablesFilterAllowAction", ALLOW, "ACCEPT").non_zero().die_on_fail().nothing(OWN_TABLE),
+    Parameter::new("NftablesMangleAllowAction", ALLOW, "ACCEPT").non_zero().die_on_fail().nothing(OWN_TABLE),
+    Parameter::new("IptablesFilterAllowAction", ALLOW, "ACCEPT").non_zero().die_on_fail().nothing(OWN_TABLE),
+    Parameter::new("IptablesMangleAllowAction", ALLOW, "ACCEPT").non_zero().die_on_fail().nothing(OWN_TABLE),
+    Parameter::new("IptablesRefreshInterval", Kind::Seconds, "180").nothing(BY_EVENT),
+    Parameter::new("NftablesRefreshInterval", Kind::Seconds, "180").nothing(BY_EVENT),
+    Parameter::new("IpsetsRefreshInterval", Kind::Seconds, "90").nothing(BY_EVENT),
+    Parameter::new("InterfaceRefreshInterval", Kind::Seconds, "90").nothing(BY_EVENT),
+    Parameter::new("IptablesPostWriteCheckIntervalSecs", Kind::Seconds, "5").nothing(BY_EVENT),
+    Parameter::new("MaxIpsetSize", ANY_INT, "1048576")
+        .non_zero()
+        .nothing("nftables sets grow as far as memory does"),
+    Parameter::new("NetlinkTimeoutSecs", Kind::Seconds, "10")
+        .nothing("netlink is answered by the kernel at once"),
+    Parameter::new("IPForwarding", SWITCH, "Enabled").nothing("no sysctl is ever written"),
+    Parameter::new("ServiceLoopPrevention", Kind::OneOf(&["Drop", "Reject", "Disabled"]), "Drop")
+        .nothing("no service addresses are known here"),
+    Parameter::new("WorkloadSourceSpoofing", Kind::OneOf(&["Disabled", "Any"]), "Disabled")
+        .nothing(NO_WORKLOADS),
+    Parameter::new("EndpointReportingEnabled", Kind::Bool, "false").nothing(NO_REPORTS),
+    Parameter::new("EndpointReportingDelaySecs", Kind::Seconds, "1").nothing(NO_REPORTS),
+    Parameter::new("EndpointStatusPathPrefix", Kind::Path, "").nothing(NO_REPORTS),
+    Parameter::new("ReportingIntervalSecs", Kind::Seconds, "30").nothing(NO_REPORTS),
+    Parameter::new("ReportingTTLSecs", Kind::Seconds, "90").nothing(NO_REPORTS),
+    Parameter::new("UsageReportingEnabled", Kind::Bool, "true")
+        .nothing("nothing is ever reported to anybody"),
+    Parameter::new("PrometheusMetricsEnabled", Kind::Bool, "false").nothing(NO_METRICS),
+    Parameter::new("PrometheusMetricsHost", Kind::HostAddress, "").nothing(NO_METRICS),
+    Parameter::new("PrometheusMetricsPort", PORT, "9091").nothing(NO_METRICS),
+    Parameter::new("LogFilePath", Kind::Path, "/var/log/calico/felix.log").die_on_fail().nothing(ONE_STDERR),
+    Parameter::new("LogSeverityFile", Kind::OneOf(SEVERITIES), "INFO").nothing(ONE_STDERR),
+    Parameter::new("LogSeveritySys", Kind::OneOf(SEVERITIES), "INFO").nothing(ONE_STDERR),
+    Parameter::new("KubeNodePortRanges", Kind::PortRanges, "30000:32767")
+        .nothing("no service ports are handled"),
+    Parameter::new("XDPEnabled", Kind::Bool, "true").nothing(NO_XDP),
+    Parameter::new("GenericXDPEnabled", Kind::Bool, "false").nothing(NO_XDP),
+    Parameter::new("BPFEnabled", Kind::Bool, "false").nothing(NO_XDP),
+    Parameter::new("IpInIpEnabled", Kind::Bool, "").nothing(NO_TUNNELS),
+    Parameter::new("VXLANEnabled", Kind::Bool, "").nothing(NO_TUNNELS),
+    Parameter::new("VXLANPort", ANY_INT, "4789").nothing(NO_TUNNELS),
+    Parameter::new("AllowVXLANPacketsFromWorkloads", Kind::Bool, "false").nothing(NO_WORKLOADS),
+    Parameter::new("AllowIPIPPacketsFromWorkloads", Kind::Bool, "false").nothing(NO_WORKLOADS),
+    Parameter::new("ExternalNodesCIDRList", Kind::Nets, "").die_on_fail().nothing(NO_TUNNELS),
+    Parameter::new("OpenstackRegion", Kind::Region, "").die_on_fail().nothing(NO_WORKLOADS),
+];

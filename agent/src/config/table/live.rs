@@ -1,0 +1,120 @@
+//! Rows of the table that have an effect. Order is the order of `portcullis config` and of the sample file.
+
+use super::{Kind, Parameter};
+
+const SEVERITIES: &[&str] = &["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "FATAL"];
+
+/// Compiled default of `FailsafeInboundHostPorts`.
+pub(super) const FAILSAFE_IN: &str =
+    "tcp:22,udp:68,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667";
+
+/// Compiled default of `FailsafeOutboundHostPorts`.
+pub(super) const FAILSAFE_OUT: &str =
+    "udp:53,udp:67,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667";
+
+pub(super) static PARAMETERS: &[Parameter] = &[
+    // Where resources come from.
+    Parameter::new("DatastoreType", Kind::OneOf(&["etcdv3", "file"]), "etcdv3")
+        .local()
+        .non_zero()
+        .die_on_fail()
+        .client("DATASTORE_TYPE")
+        .doc("Where resources come from: etcdv3, or file, a directory of YAML and JSON files."),
+    Parameter::new("FileDatastorePath", Kind::Path, "/etc/portcullis/resources")
+        .local()
+        .non_zero()
+        .die_on_fail()
+        .doc("The directory, with DatastoreType = file. Read are names that end in .yaml, .yml or .json."),
+    Parameter::new("EtcdEndpoints", Kind::Endpoints, "")
+        .local()
+        .client("ETCD_ENDPOINTS")
+        .doc("URLs of etcd, separated by commas. Overrides EtcdScheme and EtcdAddr."),
+    Parameter::new("EtcdAddr", Kind::Authority, "127.0.0.1:2379")
+        .local()
+        .doc("Address and port of etcd where EtcdEndpoints is not set."),
+    Parameter::new("EtcdScheme", Kind::OneOf(&["http", "https"]), "http")
+        .local()
+        .doc("How to speak to EtcdAddr: http or https."),
+    Parameter::new("EtcdCaFile", Kind::Path, "")
+        .local()
+        .client("ETCD_CA_CERT_FILE")
+        .doc("PEM file with the authority that signed etcd's certificate; without it the system's are used."),
+    Parameter::new("EtcdCertFile", Kind::Path, "")
+        .local()
+        .client("ETCD_CERT_FILE")
+        .doc("PEM file with the certificate to show to etcd; needs EtcdKeyFile."),
+    Parameter::new("EtcdKeyFile", Kind::Path, "")
+        .local()
+        .client("ETCD_KEY_FILE")
+        .doc("PEM file with the private key of EtcdCertFile."),
+    Parameter::new("EtcdUsername", Kind::Text, "")
+        .local()
+        .client("ETCD_USERNAME")
+        .doc("User to log in as; used when EtcdPassword is set too."),
+    Parameter::new("EtcdPassword", Kind::Secret, "")
+        .local()
+        .client("ETCD_PASSWORD")
+        .doc("Password of EtcdUsername. Better in the environment, as ETCD_PASSWORD, than in a file that all can read."),
+    // Whose host this is.
+    Parameter::new("FelixHostname", Kind::Hostname, "")
+        .local()
+        .non_zero()
+        .die_on_fail()
+        .doc("The node whose HostEndpoints apply here, compared exactly with spec.node. Without it: the kernel's host name in lower case."),
+    // What decides packets.
+    Parameter::new("FailsafeInboundHostPorts", Kind::Failsafes, FAILSAFE_IN)
+        .die_on_fail()
+        .doc("Ports that stay reachable from outside whatever policy says: tcp:22, udp:68, tcp:10.0.0.0/8:22, tcp:[2001:db8::/32]:22; none for none at all."),
+    Parameter::new("FailsafeOutboundHostPorts", Kind::Failsafes, FAILSAFE_OUT)
+        .die_on_fail()
+        .doc("Ports that this host may always connect to, in the same syntax."),
+    Parameter::new("InterfacePrefix", Kind::LinkPrefixes, "cali")
+        .non_zero()
+        .die_on_fail()
+        .doc("Interfaces whose names begin so belong to local workloads and never have a host endpoint."),
+    Parameter::new("InterfaceExclude", Kind::LinkExclude, "kube-ipvs0")
+        .doc("Interfaces whose addresses do not count: names, or regular expressions between slashes."),
+    Parameter::new("WildcardCoversLoopback", Kind::OneOf(&["Enabled", "Disabled"]), "Enabled")
+        .doc("Whether a host endpoint with interfaceName * polices the loopback interface too."),
+    Parameter::new("DefaultEndpointToHostAction", Kind::OneOf(&["DROP", "RETURN", "ACCEPT"]), "DROP")
+        .non_zero()
+        .die_on_fail()
+        .doc("What becomes of traffic from local workloads to the host after workload policy: DROP, RETURN (host endpoint policy decides) or ACCEPT."),
+    Parameter::new("NftablesFilterDenyAction", Kind::OneOf(&["DROP", "REJECT"]), "DROP")
+        .non_zero()
+        .die_on_fail()
+        .doc("How denied packets end: DROP, or REJECT with an ICMP error. Where it is not set, IptablesFilterDenyAction counts."),
+    Parameter::new("IptablesFilterDenyAction", Kind::OneOf(&["DROP", "REJECT"]), "DROP")
+        .non_zero()
+        .die_on_fail()
+        .doc("Counts where NftablesFilterDenyAction is not set, so that a host keeps what it was configured to."),
+    Parameter::new("DisableConntrackInvalidCheck", Kind::Bool, "false")
+        .doc("Leaves packets that connection tracking calls invalid to policy instead of dropping them."),
+    Parameter::new("EssentialICMPv6", Kind::OneOf(&["Allow", "Policy"]), "Allow")
+        .non_zero()
+        .die_on_fail()
+        .doc("Allow lets neighbour discovery and multicast listener reports pass before policy; Policy leaves them to it."),
+    Parameter::new("Ipv6Support", Kind::Bool, "true")
+        .doc("When false IPv6 is not policed at all: it passes every stage."),
+    Parameter::new("LogPrefix", Kind::Text, "calico-packet")
+        .doc("What lines of rules with action Log begin with in the kernel log."),
+    Parameter::new("NftablesMarkMask", Kind::MarkMask, "0xffff0000")
+        .non_zero()
+        .die_on_fail()
+        .doc("Bits of the packet mark that are ours; the lowest three are used. Where it is not set, IptablesMarkMask counts."),
+    Parameter::new("IptablesMarkMask", Kind::MarkMask, "0xffff0000")
+        .non_zero()
+        .die_on_fail()
+        .doc("Counts where NftablesMarkMask is not set."),
+    // What tells about the process.
+    Parameter::new("LogSeverityScreen", Kind::OneOf(SEVERITIES), "INFO")
+        .doc("Least severity that is logged to standard error: TRACE, DEBUG, INFO, WARNING, ERROR, FATAL; none for nothing."),
+    Parameter::new("LogFormat", Kind::OneOf(&["Text", "JSON"]), "Text")
+        .non_zero()
+        .restart()
+        .doc("Form of the log: lines of text, or one JSON object a line."),
+    Parameter::new("HealthEnabled", Kind::Bool, "false")
+        .doc("Serves /liveness and /readiness over HTTP."),
+    Parameter::new("HealthHost", Kind::HostAddress, "localhost").doc("Address or name to serve them on."),
+    Parameter::new("HealthPort", Kind::Int { min: 0, max: 65535 }, "9099").doc("Port to serve them on."),
+];

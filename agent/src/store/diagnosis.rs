@@ -1,0 +1,106 @@
+//! What is wrong with what the datastore holds: per object for `status`, in total for metrics, and once for the log.
+
+use proto::{
+    key::{Kind, ResourceKey},
+    resource::Problem,
+};
+use std::collections::BTreeSet;
+use tracing::debug;
+
+/// Totals since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Values that were decoded, with or without success.
+    pub decoded: u64,
+    /// Values whose bytes were known, so that they were not decoded again.
+    pub unchanged: u64,
+    /// Values of which nothing could be used (D15).
+    pub undecodable: u64,
+    /// Parts that were left out of values in force (D1, D2).
+    pub problems: u64,
+}
+
+/// What is in force of an object with problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The stored version, without the parts named.
+    PartInForce,
+    /// An older version: the stored one does not decode (D15).
+    OlderVersionInForce,
+    /// Nothing: the stored version does not decode and there was none before.
+    Absent,
+}
+
+/// What is wrong with one object.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Diagnosis<'a> {
+    /// The object.
+    pub key: &'a ResourceKey,
+    /// What is in force of it.
+    pub standing: Standing,
+    /// Why the stored version is not in force.
+    pub refused: Option<&'a Problem>,
+    /// Parts left out of the version in force.
+    pub problems: &'a [Problem],
+}
+
+/// Field names that were reported: one debug line for each kind and field.
+#[derive(Default)]
+pub(super) struct UnknownFields {
+    reported: BTreeSet<(Kind, String)>,
+}
+
+impl UnknownFields {
+    /// What a writer can make us remember. More are counted by nobody: a debug line is no alarm.
+    const MAX: usize = 1024;
+
+    pub(super) fn report(&mut self, kind: Kind, fields: &[String]) {
+        for field in fields {
+            if self.reported.len() >= Self::MAX {
+                return;
+            }
+            let field = without_indices(field);
+            if self.reported.insert((kind, field.clone())) {
+                debug!(?kind, field, "unknown field ignored");
+            }
+        }
+    }
+}
+
+/// `spec.ingress[3].foo` and `spec.ingress.3.foo` are one field for all positions.
+fn without_indices(field: &str) -> String {
+    let parts = field.split('.').filter(|part| part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()));
+    let mut plain = String::with_capacity(field.len());
+    for part in parts {
+        if !plain.is_empty() {
+            plain.push('.');
+        }
+        plain.push_str(part.split('[').next().unwrap_or(part));
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_list_entries_are_one_field() {
+        let cases = [
+            ("an index in brackets", "spec.ingress[3].foo", "spec.ingress.foo"),
+            ("an index as a part", "spec.ingress.3.foo", "spec.ingress.foo"),
+            ("no index", "spec.foo", "spec.foo"),
+        ];
+        for (why, field, plain) in cases {
+            assert_eq!(without_indices(field), plain, "{why}");
+        }
+    }
+
+    #[test]
+    fn memory_for_unknown_fields_is_bounded() {
+        let mut unknown = UnknownFields::default();
+        let fields: Vec<String> = (0..3000).map(|n| format!("spec.x{n}")).collect();
+        unknown.report(Kind::Tier, &fields);
+        assert_eq!(unknown.reported.len(), UnknownFields::MAX);
+    }
+}

@@ -1,0 +1,414 @@
+//! Statements as the kernel's expressions, built by libnftnl. The only file that calls it.
+//!
+//! Single fields go through register 1. A lookup's key is spread over the registers of 4 bytes: the list's id in the
+//! first two, the fields behind it.
+
+use super::{
+    attribute::{TooLong, Writer},
+    key::link_bytes,
+    uapi::{
+        IPS_DST_NAT, LOG_LEVEL_INFO, NFT_FIB_RESULT_ADDRTYPE, NFT_LOOKUP_F_INV, NFT_REG32_00,
+        NFT_RULE_MAXEXPRS, NFTA_FIB_F_DADDR, NFTA_FIB_F_SADDR, NFTA_LIST_ELEM, RTN_LOCAL, rule, verdict,
+    },
+};
+use crate::ruleset::{
+    Comparison, Field, LinkMatch, SetName, Statement, Value, Verdict, nft_syntax::log_prefix_text,
+};
+use ipnet::IpNet;
+use nftnl::nftnl_sys as sys;
+use proto::{
+    id::SetId,
+    rule::{Direction, Family},
+};
+use std::{
+    ffi::{CStr, CString},
+    net::IpAddr,
+    ptr::NonNull,
+};
+
+/// Register of single fields, 16 bytes wide.
+const REGISTER: u32 = libc::NFT_REG_1.cast_unsigned();
+
+/// An expression of a rule, of libnftnl.
+struct Expression(NonNull<sys::nftnl_expr>);
+
+impl Expression {
+    fn new(name: &'static CStr) -> Self {
+        // SAFETY: the name is a C string; libnftnl copies nothing of it.
+        let expression = unsafe { sys::nftnl_expr_alloc(name.as_ptr()) };
+        // Every name here is one that libnftnl knows, so that only memory can be lacking.
+        Self(NonNull::new(expression).expect("libnftnl knows the expression and memory is left"))
+    }
+
+    fn u32(self, attribute: u32, value: u32) -> Self {
+        // SAFETY: the expression is alive; the attribute is a number of this expression of this width.
+        unsafe { sys::nftnl_expr_set_u32(self.0.as_ptr(), attribute as u16, value) };
+        self
+    }
+
+    fn u8(self, attribute: u32, value: u8) -> Self {
+        // SAFETY: as above; the attribute is a number of 8 bits.
+        unsafe { sys::nftnl_expr_set_u8(self.0.as_ptr(), attribute as u16, value) };
+        self
+    }
+
+    /// Data for a register: libnftnl has room for 64 bytes; ours have at most 16.
+    fn data(self, attribute: u32, data: &[u8]) -> Self {
+        assert!(data.len() <= 64, "register data is short");
+        // SAFETY: the expression is alive; libnftnl copies `data.len()` bytes into its 64.
+        unsafe {
+            sys::nftnl_expr_set(self.0.as_ptr(), attribute as u16, data.as_ptr().cast(), data.len() as u32)
+        };
+        self
+    }
+
+    fn text(self, attribute: u32, text: &str) -> Self {
+        let text = CString::new(text.replace('\0', "")).expect("the NULs are gone");
+        // SAFETY: the expression is alive; libnftnl duplicates the C string.
+        unsafe { sys::nftnl_expr_set_str(self.0.as_ptr(), attribute as u16, text.as_ptr()) };
+        self
+    }
+
+    /// Appends the expression as an element of a rule's list.
+    fn write(&self, scratch: &mut Scratch, out: &mut Writer<'_>) {
+        let header = scratch.header();
+        // SAFETY: the header is of an empty message in a buffer that holds any expression of ours (see `Scratch`);
+        // the expression is alive.
+        unsafe { sys::nftnl_expr_build_payload(header, self.0.as_ptr()) };
+        out.bytes(NFTA_LIST_ELEM | 1 << 15, scratch.payload());
+    }
+}
+
+impl Drop for Expression {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new`, given to nobody, freed once.
+        unsafe { sys::nftnl_expr_free(self.0.as_ptr()) };
+    }
+}
+
+/// Where libnftnl builds an expression: it checks no bounds. The longest of ours is a verdict with a chain name of 255
+/// bytes, or a log prefix of 127, under a dozen attributes: far less than this.
+struct Scratch(Box<[u32; 512]>);
+
+impl Scratch {
+    fn new() -> Self {
+        Self(Box::new([0; 512]))
+    }
+
+    /// The header of an empty message. The buffer is cleared where it was used: the C library leaves the padding of
+    /// attributes as it finds it, and equal expressions have to be equal bytes.
+    fn header(&mut self) -> *mut libc::nlmsghdr {
+        let used = (self.0[0] as usize).div_ceil(4).min(self.0.len());
+        self.0[..used].fill(0);
+        self.0[0] = size_of::<libc::nlmsghdr>() as u32;
+        self.0.as_mut_ptr().cast()
+    }
+
+    /// What was built behind the header.
+    fn payload(&self) -> &[u8] {
+        let length = (self.0[0] as usize).min(size_of_val(&*self.0));
+        let start = self.0.as_ptr().cast::<u8>();
+        // SAFETY: `length` is within the buffer, whose words are initialised; bytes have no alignment.
+        let message = unsafe { std::slice::from_raw_parts(start, length) };
+        &message[size_of::<libc::nlmsghdr>()..]
+    }
+}
+
+/// Why a rule cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooManyExpressions;
+
+impl From<TooLong> for TooManyExpressions {
+    fn from(_: TooLong) -> Self {
+        Self
+    }
+}
+
+/// Writes expressions, one rule at a time.
+pub(super) struct Expressions {
+    scratch: Scratch,
+    count: usize,
+}
+
+impl Expressions {
+    pub(super) fn new() -> Self {
+        Self { scratch: Scratch::new(), count: 0 }
+    }
+
+    /// Appends the attribute that holds a rule's expressions.
+    ///
+    /// # Errors
+    /// Where there are more than the kernel takes, which it would refuse or, from 64 KiB on, misread.
+    pub(super) fn write(
+        &mut self,
+        statements: &[Statement],
+        out: &mut Vec<u8>,
+    ) -> Result<(), TooManyExpressions> {
+        self.count = 0;
+        let nest = Writer(out).begin(rule::EXPRESSIONS);
+        for statement in statements {
+            self.statement(statement, out);
+            if self.count > NFT_RULE_MAXEXPRS {
+                return Err(TooManyExpressions);
+            }
+        }
+        Ok(Writer(out).end(nest)?)
+    }
+
+    fn put(&mut self, out: &mut Vec<u8>, expression: Expression) {
+        self.count += 1;
+        expression.write(&mut self.scratch, &mut Writer(out));
+    }
+
+    fn statement(&mut self, statement: &Statement, out: &mut Vec<u8>) {
+        match statement {
+            Statement::Match(field, comparison) => self.comparison(*field, comparison, out),
+            Statement::Lookup { list, fields, set, present } => {
+                self.lookup(*list, fields, out);
+                let flags = if *present { 0 } else { NFT_LOOKUP_F_INV };
+                self.put(out, lookup(NFT_REG32_00, *set).u32(sys::NFTNL_EXPR_LOOKUP_FLAGS, flags));
+            }
+            Statement::CtState(bits) => {
+                self.put(out, ct(libc::NFT_CT_STATE));
+                self.any_bit(*bits, true, out);
+            }
+            Statement::CtDnat(translated) => {
+                self.put(out, ct(libc::NFT_CT_STATUS));
+                self.any_bit(IPS_DST_NAT, *translated, out);
+            }
+            Statement::Mark { mask, set } => {
+                self.put(out, meta(libc::NFT_META_MARK));
+                self.any_bit(*mask, *set, out);
+            }
+            Statement::SetMark { clear, set } => {
+                self.put(out, meta(libc::NFT_META_MARK));
+                self.put(out, bitwise(&(!(clear | set)).to_ne_bytes(), &set.to_ne_bytes()));
+                let store = Expression::new(c"meta").u32(sys::NFTNL_EXPR_META_SREG, REGISTER);
+                self.put(out, store.u32(sys::NFTNL_EXPR_META_KEY, libc::NFT_META_MARK.cast_unsigned()));
+            }
+            Statement::Link { direction, name, equal } => self.link(*direction, name, *equal, out),
+            Statement::Dispatch { direction, map } => {
+                self.put(out, link(*direction));
+                let to_verdict = libc::NFT_REG_VERDICT.cast_unsigned();
+                self.put(out, lookup(REGISTER, *map).u32(sys::NFTNL_EXPR_LOOKUP_DREG, to_verdict));
+            }
+            Statement::Log(prefix) => {
+                let log = Expression::new(c"log").text(sys::NFTNL_EXPR_LOG_PREFIX, &log_prefix_text(prefix));
+                self.put(out, log.u32(sys::NFTNL_EXPR_LOG_LEVEL, LOG_LEVEL_INFO));
+            }
+            Statement::Notrack => self.put(out, Expression::new(c"notrack")),
+            Statement::DestinationIsLocal => self.local(NFTA_FIB_F_DADDR, out),
+            Statement::SourceIsLocal => self.local(NFTA_FIB_F_SADDR, out),
+            Statement::Verdict(verdict) => self.put(out, verdict_expression(verdict)),
+        }
+    }
+
+    fn comparison(&mut self, field: Field, comparison: &Comparison, out: &mut Vec<u8>) {
+        match comparison {
+            Comparison::Value(value, equal) => {
+                self.put(out, load(field, REGISTER));
+                with_value(*value, |value| self.put(out, compare(*equal, value)));
+            }
+            Comparison::Prefix(net, equal) => match net {
+                IpNet::V4(net) => {
+                    self.prefix(field, &net.network().octets(), (net.prefix_len(), *equal), out);
+                }
+                IpNet::V6(net) => {
+                    self.prefix(field, &net.network().octets(), (net.prefix_len(), *equal), out);
+                }
+            },
+            Comparison::Range(range, equal) => {
+                let (first, last) = (range.first.to_be_bytes(), range.last.to_be_bytes());
+                self.put(out, load(field, REGISTER));
+                if first == last {
+                    self.put(out, compare(*equal, &first));
+                } else if *equal {
+                    self.put(out, compare_as(libc::NFT_CMP_GTE, &first));
+                    self.put(out, compare_as(libc::NFT_CMP_LTE, &last));
+                } else {
+                    let outside = Expression::new(c"range").u32(sys::NFTNL_EXPR_RANGE_SREG, REGISTER);
+                    let outside = outside.u32(sys::NFTNL_EXPR_RANGE_OP, libc::NFT_CMP_NEQ.cast_unsigned());
+                    let outside = outside.data(sys::NFTNL_EXPR_RANGE_FROM_DATA, &first);
+                    self.put(out, outside.data(sys::NFTNL_EXPR_RANGE_TO_DATA, &last));
+                }
+            }
+        }
+    }
+
+    /// An address in, or not in, a prefix: whole bytes of the address are loaded where the prefix ends with one, as
+    /// nft(8) does.
+    fn prefix(&mut self, field: Field, network: &[u8], (bits, equal): (u8, bool), out: &mut Vec<u8>) {
+        let bits = usize::from(bits);
+        if bits == 0 {
+            if !equal {
+                self.never(out);
+            }
+        } else if bits.is_multiple_of(8) {
+            let load = load(field, REGISTER).u32(sys::NFTNL_EXPR_PAYLOAD_LEN, (bits / 8) as u32);
+            self.put(out, load);
+            self.put(out, compare(equal, &network[..bits / 8]));
+        } else {
+            let mut mask = [0; 16];
+            for (index, byte) in mask[..network.len()].iter_mut().enumerate() {
+                *byte = !(0xff_u8.checked_shr(bits.saturating_sub(8 * index) as u32).unwrap_or(0));
+            }
+            self.put(out, load(field, REGISTER));
+            self.put(out, bitwise(&mask[..network.len()], &[0; 16][..network.len()]));
+            self.put(out, compare(equal, network));
+        }
+    }
+
+    fn link(&mut self, direction: Direction, name: &LinkMatch, equal: bool, out: &mut Vec<u8>) {
+        let (name, length) = match name {
+            LinkMatch::Name(name) => (link_bytes(name.as_str()), 16),
+            LinkMatch::Prefix(prefix) => (link_bytes(prefix), prefix.len().min(16)),
+        };
+        if length == 0 {
+            if !equal {
+                self.never(out);
+            }
+            return;
+        }
+        self.put(out, link(direction));
+        self.put(out, compare(equal, &name[..length]));
+    }
+
+    /// Loads the constant and the fields from the first register of 4 bytes on.
+    fn lookup(&mut self, list: SetId, fields: &[Field], out: &mut Vec<u8>) {
+        let id = Expression::new(c"immediate").u32(sys::NFTNL_EXPR_IMM_DREG, NFT_REG32_00);
+        self.put(out, id.data(sys::NFTNL_EXPR_IMM_DATA, &list.0.to_be_bytes()));
+        let mut register = NFT_REG32_00 + 2;
+        for field in fields {
+            self.put(out, load(*field, register));
+            register += width(*field).div_ceil(4);
+        }
+    }
+
+    /// Some bit of `mask` is set in register 1, or none.
+    fn any_bit(&mut self, mask: u32, some: bool, out: &mut Vec<u8>) {
+        self.put(out, bitwise(&mask.to_ne_bytes(), &[0; 4]));
+        self.put(out, compare(!some, &[0; 4]));
+    }
+
+    fn local(&mut self, flags: u32, out: &mut Vec<u8>) {
+        let fib = Expression::new(c"fib").u32(sys::NFTNL_EXPR_FIB_DREG, REGISTER);
+        let fib = fib.u32(sys::NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+        self.put(out, fib.u32(sys::NFTNL_EXPR_FIB_FLAGS, flags));
+        self.put(out, compare(true, &RTN_LOCAL.to_ne_bytes()));
+    }
+
+    /// What no packet is: of protocol family 0.
+    fn never(&mut self, out: &mut Vec<u8>) {
+        self.put(out, load(Field::NfProto, REGISTER));
+        self.put(out, compare(true, &[0]));
+    }
+}
+
+fn with_value<R>(value: Value, body: impl FnOnce(&[u8]) -> R) -> R {
+    match value {
+        Value::Byte(byte) => body(&[byte]),
+        Value::Port(port) => body(&port.to_be_bytes()),
+        Value::Address(IpAddr::V4(address)) => body(&address.octets()),
+        Value::Address(IpAddr::V6(address)) => body(&address.octets()),
+    }
+}
+
+/// Bytes of a field.
+fn width(field: Field) -> u32 {
+    match field {
+        Field::NfProto | Field::L4Proto | Field::IcmpType | Field::IcmpCode | Field::HopLimit => 1,
+        Field::SourcePort | Field::DestinationPort => 2,
+        Field::SourceAddress(Family::V4) | Field::DestinationAddress(Family::V4) => 4,
+        Field::SourceAddress(Family::V6) | Field::DestinationAddress(Family::V6) => 16,
+    }
+}
+
+fn load(field: Field, register: u32) -> Expression {
+    let network = libc::NFT_PAYLOAD_NETWORK_HEADER;
+    let transport = libc::NFT_PAYLOAD_TRANSPORT_HEADER;
+    let (base, offset) = match field {
+        Field::NfProto => return meta(libc::NFT_META_NFPROTO).u32(sys::NFTNL_EXPR_META_DREG, register),
+        Field::L4Proto => return meta(libc::NFT_META_L4PROTO).u32(sys::NFTNL_EXPR_META_DREG, register),
+        Field::SourceAddress(Family::V4) => (network, 12),
+        Field::DestinationAddress(Family::V4) => (network, 16),
+        Field::HopLimit => (network, 7),
+        Field::SourceAddress(Family::V6) => (network, 8),
+        Field::DestinationAddress(Family::V6) => (network, 24),
+        Field::SourcePort | Field::IcmpType => (transport, 0),
+        Field::DestinationPort => (transport, 2),
+        Field::IcmpCode => (transport, 1),
+    };
+    Expression::new(c"payload")
+        .u32(sys::NFTNL_EXPR_PAYLOAD_DREG, register)
+        .u32(sys::NFTNL_EXPR_PAYLOAD_BASE, base.cast_unsigned())
+        .u32(sys::NFTNL_EXPR_PAYLOAD_OFFSET, offset)
+        .u32(sys::NFTNL_EXPR_PAYLOAD_LEN, width(field))
+}
+
+fn meta(key: i32) -> Expression {
+    let meta = Expression::new(c"meta").u32(sys::NFTNL_EXPR_META_KEY, key.cast_unsigned());
+    // A store has no destination; it is built where it is needed.
+    meta.u32(sys::NFTNL_EXPR_META_DREG, REGISTER)
+}
+
+fn link(direction: Direction) -> Expression {
+    meta(match direction {
+        Direction::Ingress => libc::NFT_META_IIFNAME,
+        Direction::Egress => libc::NFT_META_OIFNAME,
+    })
+}
+
+fn ct(key: i32) -> Expression {
+    Expression::new(c"ct")
+        .u32(sys::NFTNL_EXPR_CT_KEY, key.cast_unsigned())
+        .u32(sys::NFTNL_EXPR_CT_DREG, REGISTER)
+}
+
+/// Register 1 `and mask xor xor`.
+fn bitwise(mask: &[u8], xor: &[u8]) -> Expression {
+    Expression::new(c"bitwise")
+        .u32(sys::NFTNL_EXPR_BITWISE_SREG, REGISTER)
+        .u32(sys::NFTNL_EXPR_BITWISE_DREG, REGISTER)
+        .u32(sys::NFTNL_EXPR_BITWISE_LEN, mask.len() as u32)
+        .data(sys::NFTNL_EXPR_BITWISE_MASK, mask)
+        .data(sys::NFTNL_EXPR_BITWISE_XOR, xor)
+}
+
+fn compare(equal: bool, data: &[u8]) -> Expression {
+    compare_as(if equal { libc::NFT_CMP_EQ } else { libc::NFT_CMP_NEQ }, data)
+}
+
+fn compare_as(operator: i32, data: &[u8]) -> Expression {
+    Expression::new(c"cmp")
+        .u32(sys::NFTNL_EXPR_CMP_SREG, REGISTER)
+        .u32(sys::NFTNL_EXPR_CMP_OP, operator.cast_unsigned())
+        .data(sys::NFTNL_EXPR_CMP_DATA, data)
+}
+
+fn lookup(register: u32, set: SetName) -> Expression {
+    Expression::new(c"lookup")
+        .u32(sys::NFTNL_EXPR_LOOKUP_SREG, register)
+        .text(sys::NFTNL_EXPR_LOOKUP_SET, set.as_str())
+}
+
+fn verdict_expression(verdict: &Verdict) -> Expression {
+    let (code, chain) = match verdict {
+        Verdict::Accept => (verdict::ACCEPT, None),
+        Verdict::Drop => (verdict::DROP, None),
+        Verdict::Return => (verdict::RETURN, None),
+        Verdict::Jump(chain) => (verdict::JUMP, Some(chain)),
+        Verdict::Goto(chain) => (verdict::GOTO, Some(chain)),
+        Verdict::Reject => {
+            return Expression::new(c"reject")
+                .u32(sys::NFTNL_EXPR_REJECT_TYPE, libc::NFT_REJECT_ICMPX_UNREACH.cast_unsigned())
+                .u8(sys::NFTNL_EXPR_REJECT_CODE, libc::NFT_REJECT_ICMPX_ADMIN_PROHIBITED as u8);
+        }
+    };
+    let immediate = Expression::new(c"immediate")
+        .u32(sys::NFTNL_EXPR_IMM_DREG, libc::NFT_REG_VERDICT.cast_unsigned())
+        .u32(sys::NFTNL_EXPR_IMM_VERDICT, code);
+    match chain {
+        Some(chain) => immediate.text(sys::NFTNL_EXPR_IMM_CHAIN, chain.as_str()),
+        None => immediate,
+    }
+}

@@ -1,0 +1,152 @@
+//! The kernel's nf_tables: transactions to it, and what it holds of our table. It plans nothing and retries nothing.
+//!
+//! [`Kernel`] is a handle on a thread of its own, with one socket for its whole life: a send blocks for as long as the
+//! commit takes and cannot be interrupted, and closing a socket costs tens of milliseconds. The thread belongs to the
+//! network namespace in which it was spawned.
+//!
+//! | module | pure? | what |
+//! |---|---|---|
+//! | `attribute`, `uapi` | yes | netlink's attributes and numbers |
+//! | `key`, `userdata` | yes | elements and comments as bytes, both directions |
+//! | `expression` | yes | statements as expressions, by libnftnl |
+//! | `encode`, `decode` | yes | messages to and from the kernel |
+//! | `refusal` | yes | which element of many was refused |
+//! | `socket`, `batch` | no | one socket; one batch and its answer |
+//! | `commit`, `dump`, `probe` | no | what [`Kernel`] offers |
+
+mod attribute;
+mod batch;
+mod commit;
+mod decode;
+mod dump;
+mod encode;
+mod error;
+mod expression;
+mod key;
+mod probe;
+mod refusal;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod uapi;
+mod userdata;
+
+pub use commit::{Committed, HANDLES_MAX};
+pub use dump::ForeignTable;
+pub use encode::{Fingerprinter, fingerprint};
+pub use error::{CommitError, DumpError, OpenError};
+pub use probe::Capabilities;
+pub use socket::Options;
+
+use crate::ruleset::{ChainName, Observed, ObservedRule, Transaction};
+use error::thread_ended;
+use socket::Socket;
+use std::{io, sync::mpsc, thread};
+use tokio::sync::oneshot;
+
+/// What the thread does with its socket.
+type Job = Box<dyn FnOnce(&mut Socket) + Send>;
+
+/// nf_tables of one network namespace. Clones share the thread, which does one thing after another and ends with the
+/// last handle.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    jobs: mpsc::Sender<Job>,
+    capabilities: Capabilities,
+}
+
+impl Kernel {
+    /// Opens a socket in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// See [`OpenError`], whose messages say what to do.
+    pub fn spawn() -> Result<Self, OpenError> {
+        Self::spawn_with(Options::default())
+    }
+
+    /// As [`Self::spawn`], with buffers of a given size.
+    ///
+    /// # Errors
+    /// As [`Self::spawn`].
+    pub fn spawn_with(options: Options) -> Result<Self, OpenError> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let (opened, wait) = mpsc::sync_channel(1);
+        let serve = move || {
+            // The socket is made here, since it must not leave its thread.
+            let mut socket = match probe::open(options) {
+                Ok((socket, capabilities)) => {
+                    let _ = opened.send(Ok(capabilities));
+                    socket
+                }
+                Err(error) => {
+                    let _ = opened.send(Err(error));
+                    return;
+                }
+            };
+            queue.into_iter().for_each(|job| job(&mut socket));
+        };
+        thread::Builder::new().name("nf_tables".to_owned()).spawn(serve).map_err(OpenError::Thread)?;
+        let capabilities = wait.recv().map_err(|_| OpenError::Socket(thread_ended()))??;
+        Ok(Self { jobs, capabilities })
+    }
+
+    /// What this kernel can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// Puts a transaction into force. It goes on where the caller stops waiting.
+    ///
+    /// # Errors
+    /// See [`CommitError`]: the previous ruleset is still in force.
+    pub async fn commit(&self, transaction: Transaction) -> Result<Committed, CommitError> {
+        let capabilities = self.capabilities;
+        let result = self.run(move |socket| commit::commit(socket, capabilities, &transaction)).await;
+        result.map_err(CommitError::OutcomeUnknown)?
+    }
+
+    /// Reads our table, as of one generation.
+    ///
+    /// # Errors
+    /// See [`DumpError`].
+    pub async fn dump(&self) -> Result<Observed, DumpError> {
+        self.run(dump::dump).await?
+    }
+
+    /// Reads the rules of one chain of our table, in order; none where it does not exist.
+    ///
+    /// # Errors
+    /// See [`DumpError`].
+    pub async fn chain_handles(&self, chain: ChainName) -> Result<Vec<ObservedRule>, DumpError> {
+        self.run(move |socket| dump::chain_rules(socket, &chain)).await?
+    }
+
+    /// The generation of the netns' ruleset: a number that changes with each transaction of anybody.
+    ///
+    /// # Errors
+    /// Where the socket fails.
+    pub async fn generation(&self) -> io::Result<u32> {
+        self.run(Socket::generation).await?
+    }
+
+    /// Tables that are not ours, with the names of their chains.
+    ///
+    /// # Errors
+    /// See [`DumpError`].
+    pub async fn foreign_tables(&self) -> Result<Vec<ForeignTable>, DumpError> {
+        self.run(dump::foreign_tables).await?
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Socket) -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let (done, result) = oneshot::channel();
+        let job = move |socket: &mut Socket| {
+            // Nobody may be waiting any more; the work is done all the same.
+            let _ = done.send(work(socket));
+        };
+        self.jobs.send(Box::new(job)).map_err(|_| thread_ended())?;
+        result.await.map_err(|_| thread_ended())
+    }
+}

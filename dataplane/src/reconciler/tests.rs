@@ -1,0 +1,607 @@
+//! Stories between a datastore, links and a kernel in memory, with the real rendering in between.
+
+use super::*;
+use crate::{
+    diff::{fake_kernel::FakeKernel, tests::fingerprint},
+    link::table::Link,
+    reconciler::report::Level,
+    ruleset::{Base, Comparison, Element, Field, Hook, Ruleset, Statement, Value},
+};
+use proptest::prelude::*;
+use proto::{
+    id::{PolicyId, SetId, TierName},
+    rule::{Action, PortRange, Protocol, SetSide},
+    settings::Settings,
+    update::{Endpoint, InterfaceMatch, Member, Policy, SetKind, Tier, TierDefault},
+};
+use std::sync::Arc;
+
+struct World {
+    reconciler: Reconciler,
+    kernel: FakeKernel,
+    now: Instant,
+    reports: Vec<Report>,
+}
+
+impl World {
+    fn new(kernel: FakeKernel) -> Self {
+        let reconciler = Reconciler::new(Renderer::new(), fingerprint);
+        Self { reconciler, kernel, now: Instant::now(), reports: vec![] }
+    }
+
+    /// In sync, with these updates and links.
+    fn started(updates: Vec<Update>, links: &[&str]) -> Self {
+        let mut world = Self::new(FakeKernel::default());
+        world.start(updates, links);
+        world
+    }
+
+    fn start(&mut self, mut updates: Vec<Update>, links: &[&str]) {
+        updates.push(Update::InSync);
+        self.reconciler.on_updates(updates);
+        self.reconciler.on_link(snapshot(links), self.now);
+        self.run();
+    }
+
+    /// The datastore reaches another state, and everything is done that follows from it.
+    fn update(&mut self, updates: Vec<Update>) -> Vec<&'static str> {
+        self.reconciler.on_updates(updates);
+        self.run()
+    }
+
+    /// Does work until there is none; says which.
+    fn run(&mut self) -> Vec<&'static str> {
+        let mut done = vec![];
+        while let Some(work) = self.reconciler.take_work(self.now) {
+            done.push(self.perform(work));
+            self.reports.append(&mut self.reconciler.take_reports());
+            assert!(done.len() < 500, "work without end: {:?}", self.reports.last());
+        }
+        self.reports.append(&mut self.reconciler.take_reports());
+        done
+    }
+
+    fn perform(&mut self, work: Work) -> &'static str {
+        assert_eq!(self.reconciler.take_work(self.now), None, "at most one piece of work is out");
+        match work {
+            Work::Dump => {
+                self.reconciler.on_dumped(Ok(self.kernel.dump(&fingerprint)), self.now);
+                "dump"
+            }
+            Work::Handles(chain) => {
+                let rules = self.kernel.chain_handles(&chain, &fingerprint);
+                self.reconciler.on_handles(Ok(rules), self.now);
+                "handles"
+            }
+            Work::Commit(transaction) => {
+                let outcome = match self.kernel.commit(&transaction) {
+                    Ok(handles) => Outcome::InForce { handles: Some(handles), left_behind: None },
+                    Err(refused) => match refused.index {
+                        None => Outcome::Overtaken,
+                        Some(index) => {
+                            Outcome::Refused { index, change: refused.change, reason: refused.errno.into() }
+                        }
+                    },
+                };
+                self.reconciler.on_committed(outcome, self.now);
+                "commit"
+            }
+        }
+    }
+
+    /// Lets time pass and does what is due, until nothing is.
+    fn settle(&mut self) {
+        self.run();
+        while let Some(deadline) = self.reconciler.deadline() {
+            self.now = self.now.max(deadline);
+            self.run();
+        }
+    }
+
+    fn errors(&self) -> Vec<String> {
+        self.reports.iter().filter(|r| r.level() == Level::Error).map(Report::to_string).collect()
+    }
+
+    fn chain(&self, name: &str) -> Option<String> {
+        let ruleset = self.kernel.ruleset();
+        let chain = ruleset.chains.get(&ChainName::new(name))?;
+        Some(chain.rules.iter().map(|rule| format!("{rule}\n")).collect())
+    }
+}
+
+fn snapshot(links: &[&str]) -> LinkEvent {
+    let links = (1..).zip(links);
+    LinkEvent::Snapshot {
+        links: links.map(|(index, name)| Link { index, name: (*name).into(), up: true }).collect(),
+        local: vec![],
+    }
+}
+
+fn rule(action: Action, port: u16) -> proto::rule::Rule<SetSide> {
+    proto::rule::Rule {
+        index: 0,
+        action,
+        family: None,
+        protocol: Some(Protocol::TCP),
+        not_protocol: None,
+        icmp: None,
+        not_icmp: None,
+        source: SetSide::default(),
+        destination: SetSide { ports: vec![PortRange::single(port)], ..SetSide::default() },
+    }
+}
+
+/// A policy that allows TCP to these ports.
+fn policy(name: &str, ports: &[u16]) -> Update {
+    let ingress = ports.iter().map(|port| rule(Action::Allow, *port)).collect();
+    let policy = Policy { tier: TierName::new("default"), ingress, egress: vec![] };
+    Update::Policy(PolicyId::global(name), Arc::new(policy))
+}
+
+fn endpoint(name: &str, interface: InterfaceMatch, policies: &[&str]) -> Update {
+    let tier = Tier {
+        name: TierName::new("default"),
+        default_action: TierDefault::Deny,
+        ingress: policies.iter().map(|name| PolicyId::global(*name)).collect(),
+        egress: vec![],
+    };
+    let endpoint = Endpoint {
+        interface,
+        valid: true,
+        profiles: vec![],
+        normal: if policies.is_empty() { vec![] } else { vec![tier] },
+        forward: vec![],
+        untracked: vec![],
+        pre_dnat: vec![],
+    };
+    Update::Endpoint(name.into(), Arc::new(endpoint))
+}
+
+fn named(name: &str, link: &str, policies: &[&str]) -> Update {
+    endpoint(name, InterfaceMatch::Named(link.into()), policies)
+}
+
+fn web() -> Vec<Update> {
+    vec![policy("web", &[80]), policy("ssh", &[22]), named("a", "eth0", &["ssh", "web"])]
+}
+
+#[test]
+fn nothing_is_written_before_datastore_and_links_are_in_sync() {
+    let link = || LinkEvent::Link(Link { index: 1, name: "eth0".into(), up: true });
+    let cases: [(&str, &[&str], bool); 6] = [
+        ("nothing known", &[], false),
+        ("only links", &["links"], false),
+        ("only the datastore", &["data", "in-sync"], false),
+        ("a datastore that is still being read", &["links", "data"], false),
+        ("links that are still being read", &["data", "in-sync", "link"], false),
+        ("both", &["link", "data", "links", "in-sync"], true),
+    ];
+    for (why, events, expected) in cases {
+        let mut world = World::new(FakeKernel::default());
+        for event in events {
+            match *event {
+                "links" => world.reconciler.on_link(snapshot(&["eth0"]), world.now),
+                "link" => world.reconciler.on_link(link(), world.now),
+                "data" => world.reconciler.on_updates(web()),
+                _ => world.reconciler.on_updates(vec![Update::InSync]),
+            }
+        }
+        assert_eq!(!world.run().is_empty(), expected, "{why}");
+        assert_eq!(world.kernel.generation > 0, expected, "{why}");
+        assert_eq!(world.reconciler.settled(), expected, "{why}");
+    }
+}
+
+#[test]
+fn a_restart_with_nothing_changed_writes_nothing() {
+    let first = World::started(web(), &["eth0"]);
+    let mut second = World::new(first.kernel.clone());
+    second.start(web(), &["eth0"]);
+    assert_eq!(second.kernel.generation, first.kernel.generation);
+    assert_eq!(
+        second.reconciler.counters(),
+        Counters { dumps: 1, datastore_batches: 1, link_events: 1, ..Counters::default() }
+    );
+    assert!(second.reconciler.settled());
+}
+
+#[test]
+fn connection_tracking_is_on_from_the_first_in_sync() {
+    let world = World::started(vec![], &[]);
+    let ruleset = world.kernel.ruleset();
+    let rules: Vec<_> = ruleset.chains.values().flat_map(|chain| &chain.rules).collect();
+    let conntrack = |rule: &&&Rule| rule.statements.iter().any(|s| matches!(s, Statement::CtState(_)));
+    assert!(rules.iter().any(|rule| conntrack(&rule)), "{ruleset}");
+    assert!(ruleset.chains.values().all(|chain| chain.base.is_none()), "no packet pays for it");
+}
+
+#[test]
+fn a_changed_policy_is_one_small_commit() {
+    let mut world = World::started(web(), &["eth0"]);
+    let generation = world.kernel.generation;
+    assert_eq!(world.update(vec![policy("web", &[80, 443])]), ["commit"]);
+    assert_eq!(world.kernel.generation, generation + 1);
+    assert_eq!(
+        world.update(vec![policy("web", &[80, 443])]),
+        Vec::<&str>::new(),
+        "the same again is nothing"
+    );
+}
+
+#[test]
+fn what_arrives_while_a_commit_is_out_goes_into_the_next() {
+    let mut world = World::started(web(), &["eth0"]);
+    world.reconciler.on_updates(vec![policy("web", &[81])]);
+    let Some(Work::Commit(first)) = world.reconciler.take_work(world.now) else { unreachable!() };
+    for port in 1000..3000 {
+        world.reconciler.on_updates(vec![policy("web", &[port])]);
+        world
+            .reconciler
+            .on_link(LinkEvent::Link(Link { index: 9, name: "eth9".into(), up: port % 2 == 0 }), world.now);
+        assert_eq!(world.reconciler.take_work(world.now), None);
+    }
+    world.kernel.commit(&first).unwrap();
+    world.reconciler.on_committed(Outcome::InForce { handles: None, left_behind: None }, world.now);
+    assert_eq!(world.run(), ["commit"], "two thousand changes, one commit");
+    assert!(world.kernel.ruleset().to_string().contains("2999"));
+}
+
+#[test]
+fn after_a_failure_the_previous_ruleset_stands_and_attempts_slow_down() {
+    let mut world = World::started(web(), &["eth0"]);
+    let before = world.kernel.ruleset();
+    world.reconciler.on_updates(vec![policy("web", &[443])]);
+    let mut pauses = vec![];
+    for _ in 0..14 {
+        while let Some(work) = world.reconciler.take_work(world.now) {
+            match work {
+                Work::Dump => world.reconciler.on_dumped(Ok(world.kernel.dump(&fingerprint)), world.now),
+                Work::Commit(_) => world.reconciler.on_committed(Outcome::Failed("no".into()), world.now),
+                Work::Handles(_) => unreachable!(),
+            }
+        }
+        let deadline = world.reconciler.deadline().unwrap();
+        pauses.push(deadline - world.now);
+        world.now = deadline;
+    }
+    assert_eq!(world.kernel.ruleset(), before);
+    assert_eq!((pauses[0], pauses[1]), (RETRY_FIRST, 2 * RETRY_FIRST));
+    assert_eq!(pauses[13], RETRY_MAX);
+    assert_eq!(world.run(), ["dump", "commit"]);
+    assert!(world.kernel.ruleset().to_string().contains("443"));
+    assert_eq!(world.reconciler.deadline(), None);
+}
+
+#[test]
+fn others_that_write_all_the_time_do_not_keep_us_from_writing() {
+    let mut world = World::started(web(), &["eth0"]);
+    // Our own handles are no longer good, so that a plan on a dump is needed.
+    world.kernel.delete_table();
+    world.reconciler.on_foreign_change(world.now);
+    let mut attempts = 0;
+    while let Some(work) = world.reconciler.take_work(world.now) {
+        if matches!(work, Work::Commit(_)) {
+            world.kernel.generation += 1;
+            attempts += 1;
+        }
+        world.perform(work);
+    }
+    assert_eq!(attempts, STALE_MAX + 1);
+    assert!(world.kernel.ruleset().to_string().contains("web"));
+}
+
+fn forbids_666(_: &ChainName, rule: &Rule) -> bool {
+    rule.statements.iter().any(|statement| {
+        matches!(statement, Statement::Match(Field::DestinationPort, Comparison::Value(Value::Port(666), _)))
+    })
+}
+
+#[test]
+fn what_the_kernel_refuses_is_isolated_and_the_rest_is_programmed() {
+    let mut world = World::started(web(), &["eth0"]);
+    world.kernel.refuse_rule = Some(forbids_666);
+    let before = world.chain("pi-web");
+    assert!(before.is_some(), "{}", world.kernel.ruleset());
+    world.update(vec![policy("web", &[80, 666]), policy("ssh", &[22, 2222])]);
+    assert_eq!(world.chain("pi-web"), before, "its previous version stays in force");
+    assert!(world.chain("pi-ssh").unwrap().contains("2222"), "everything else is programmed");
+    assert!(world.errors()[0].contains("666"), "{:?}", world.errors());
+    assert_eq!(world.reconciler.deadline(), None, "and that is that");
+
+    world.update(vec![policy("ssh", &[22])]);
+    assert_eq!(world.chain("pi-web"), before, "also after changes of others");
+    assert!(!world.chain("pi-ssh").unwrap().contains("2222"));
+
+    world.update(vec![policy("web", &[443])]);
+    assert!(world.chain("pi-web").unwrap().contains("443"), "a new version is tried");
+    assert!(world.isolation_is_empty());
+}
+
+impl World {
+    fn isolation_is_empty(&self) -> bool {
+        self.reconciler.isolation.is_empty()
+    }
+}
+
+#[test]
+fn what_stands_in_for_a_new_object_allows_no_more() {
+    let deny = |ports: &[u16]| {
+        let ingress = ports.iter().map(|port| rule(Action::Deny, *port)).collect();
+        let policy = Policy { tier: TierName::new("default"), ingress, egress: vec![] };
+        Update::Policy(PolicyId::global("new"), Arc::new(policy))
+    };
+    let cases = [
+        ("an allow rule that is refused never matches", policy("new", &[80, 666, 81]), false),
+        ("a deny rule that is refused denies everything", deny(&[80, 666, 81]), true),
+    ];
+    for (why, new, denies) in cases {
+        let mut world = World::started(web(), &["eth0"]);
+        world.kernel.refuse_rule = Some(forbids_666);
+        world.update(vec![new, named("a", "eth0", &["new", "ssh", "web"])]);
+        let chain = world.chain("pi-new").unwrap();
+        assert!(chain.contains("80") && chain.contains("81") && !chain.contains("666"), "{why}: {chain}");
+        assert_eq!(chain.contains("in place of a refused rule"), denies, "{why}: {chain}");
+        assert_eq!(world.errors().len(), 1, "{why}");
+    }
+}
+
+#[test]
+fn each_refused_object_is_found() {
+    let mut world = World::new(FakeKernel::default());
+    world.kernel.refuse_rule = Some(forbids_666);
+    let names: Vec<String> = (0..20).map(|at| format!("p{at}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut updates: Vec<_> = names.iter().map(|name| policy(name, &[666, 80])).collect();
+    updates.push(named("a", "eth0", &names));
+    world.start(updates, &["eth0"]);
+    assert_eq!(world.reconciler.counters().isolated, 20);
+    assert!(names.iter().all(|name| world.chain(&format!("pi-{name}")).unwrap().contains("80")));
+}
+
+fn forbids_10_0_0_6(element: &Element) -> bool {
+    matches!(element, Element::Host(_, address) if *address == std::net::IpAddr::from([10, 0, 0, 6]))
+}
+
+#[test]
+fn a_refused_member_is_left_out_of_its_list() {
+    let id = SetId::of_selector("all()");
+    let member = |last: u8| Member::Net(std::net::IpAddr::from([10, 0, 0, last]).into());
+    let mut from_set = rule(Action::Allow, 80);
+    from_set.source.set = Some(id);
+    let policy = Policy { tier: TierName::new("default"), ingress: vec![from_set], egress: vec![] };
+    let updates = vec![
+        Update::SetAdded(id, SetKind::Addresses, (1..9).map(member).collect()),
+        Update::Policy(PolicyId::global("set"), Arc::new(policy)),
+        named("a", "eth0", &["set"]),
+    ];
+    let mut world = World::new(FakeKernel::default());
+    world.kernel.refuse_element = Some(forbids_10_0_0_6);
+    world.start(updates, &["eth0"]);
+    let text = world.kernel.ruleset().to_string();
+    assert!(text.contains("10.0.0.5") && text.contains("10.0.0.7") && !text.contains("10.0.0.6"), "{text}");
+    assert!(world.errors()[0].contains("10.0.0.6"), "{:?}", world.errors());
+    world.update(vec![Update::SetChanged { id, added: vec![], removed: vec![member(6)] }]);
+    assert!(world.isolation_is_empty(), "gone from the datastore, forgotten");
+}
+
+#[test]
+fn what_can_not_be_left_out_leaves_the_previous_ruleset_in_force() {
+    let mut world = World::started(web(), &["eth0"]);
+    let before = world.kernel.ruleset();
+    world.kernel.refuse_element = Some(|element| matches!(element, Element::Dispatch(..)));
+    world.update(vec![policy("web", &[8080]), named("b", "eth1", &["web"])]);
+    assert_eq!(world.kernel.ruleset(), before);
+    assert!(world.reconciler.deadline().is_some(), "it is tried again");
+    world.kernel.refuse_element = None;
+    world.settle();
+    assert!(world.kernel.ruleset().to_string().contains("eth1"));
+}
+
+#[test]
+fn what_others_do_to_our_table_is_undone() {
+    let meddle: [(&str, fn(&mut FakeKernel)); 4] = [
+        ("the table is deleted", FakeKernel::delete_table),
+        ("a rule is put before ours", |kernel| kernel.foreign_rule(&ChainName::new("input"))),
+        ("a base chain is added", |k| {
+            k.foreign_base(&ChainName::new("x"), Base { hook: Hook::Input, priority: 1 })
+        }),
+        ("a set is added", |kernel| kernel.foreign_set("x")),
+    ];
+    for (why, meddle) in meddle {
+        let mut world = World::started(web(), &["eth0"]);
+        let before = world.kernel.ruleset();
+        meddle(&mut world.kernel);
+        world.reconciler.on_foreign_change(world.now);
+        assert_eq!(world.run(), ["dump", "commit"], "{why}");
+        assert_eq!(world.kernel.ruleset(), before, "{why}");
+        assert_eq!(world.reconciler.counters().repairs, 1, "{why}");
+    }
+}
+
+#[test]
+fn a_fight_with_another_program_slows_down() {
+    let mut world = World::started(web(), &["eth0"]);
+    let start = world.now;
+    for _ in 0..9 {
+        world.kernel.foreign_rule(&ChainName::new("input"));
+        world.reconciler.on_foreign_change(world.now);
+        world.settle();
+    }
+    assert!(world.now - start > Duration::from_secs(1), "{:?}", world.now - start);
+    assert_eq!(world.reconciler.counters().repairs, 9, "but each is undone");
+}
+
+#[test]
+fn a_change_by_others_while_a_commit_is_out_is_seen() {
+    let mut world = World::started(web(), &["eth0"]);
+    world.reconciler.on_updates(vec![policy("web", &[443])]);
+    let work = world.reconciler.take_work(world.now).unwrap();
+    world.kernel.foreign_rule(&ChainName::new("input"));
+    world.reconciler.on_foreign_change(world.now);
+    world.perform(work);
+    assert_eq!(world.run(), ["dump", "commit"]);
+    assert!(
+        world
+            .kernel
+            .dump(&fingerprint)
+            .chains
+            .values()
+            .flat_map(|c| &c.rules)
+            .all(|r| r.fingerprint.is_some())
+    );
+}
+
+#[test]
+fn handles_that_are_not_known_are_asked_for() {
+    let ports: Vec<u16> = (1000..1600).collect();
+    let mut world = World::new(FakeKernel::default());
+    world.reconciler.on_updates(vec![policy("long", &ports), named("a", "eth0", &["long"]), Update::InSync]);
+    world.reconciler.on_link(snapshot(&["eth0"]), world.now);
+    while let Some(work) = world.reconciler.take_work(world.now) {
+        match work {
+            // As the kernel answers to a large transaction.
+            Work::Commit(transaction) => {
+                world.kernel.commit(&transaction).unwrap();
+                world
+                    .reconciler
+                    .on_committed(Outcome::InForce { handles: None, left_behind: None }, world.now);
+            }
+            work => drop(world.perform(work)),
+        }
+    }
+    let less: Vec<u16> = ports.iter().filter(|port| **port != 1300).copied().collect();
+    assert_eq!(world.update(vec![policy("long", &less)]), ["handles", "commit"]);
+    assert_eq!(world.update(vec![policy("long", &ports)]), ["commit"], "once known they stay known");
+}
+
+#[test]
+fn links_are_governed_as_they_come_and_go() {
+    let address = endpoint("b", InterfaceMatch::Address(vec!["192.0.2.1".parse().unwrap()]), &["web"]);
+    let mut world = World::started(web().into_iter().chain([address]).collect(), &["eth0", "eth1"]);
+    let net = "192.0.2.1/32".parse().unwrap();
+    let dispatched = |world: &World| world.kernel.ruleset().to_string().contains("eth1");
+    assert!(!dispatched(&world));
+    world.reconciler.on_link(LinkEvent::LocalAdded { index: 2, net }, world.now);
+    assert_eq!(world.run(), ["commit"]);
+    assert!(dispatched(&world), "an address governs at once");
+    world.reconciler.on_link(LinkEvent::LocalGone { index: 2, net }, world.now);
+    assert_eq!(world.run(), Vec::<&str>::new(), "and for a while after it went");
+    world.settle();
+    assert!(!dispatched(&world));
+    let told = world.reports.iter().filter(|r| r.level() == Level::Info).map(Report::to_string);
+    let told: Vec<_> = told.filter(|text| text.contains("eth1")).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Policy(usize, Vec<u16>),
+    Endpoint(usize, InterfaceMatch, Vec<usize>),
+    EndpointGone(usize),
+    Link(u32, bool),
+    Address(u32, bool),
+    Meddle(u8),
+    Refuse(bool),
+    Wait,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let interface = prop_oneof![
+        Just(InterfaceMatch::All),
+        (0u8..3).prop_map(|at| InterfaceMatch::Named(format!("eth{at}").as_str().into())),
+        Just(InterfaceMatch::Address(vec!["192.0.2.1".parse().unwrap()])),
+    ];
+    let port = prop_oneof![Just(80u16), Just(443), Just(666), 1u16..9];
+    prop_oneof![
+        (0usize..4, prop::collection::vec(port, 0..4)).prop_map(|(at, ports)| Step::Policy(at, ports)),
+        (0usize..3, interface, prop::collection::vec(0usize..4, 0..4))
+            .prop_map(|(a, b, c)| Step::Endpoint(a, b, c)),
+        (0usize..3).prop_map(Step::EndpointGone),
+        (0u32..3, any::<bool>()).prop_map(|(at, there)| Step::Link(at, there)),
+        (0u32..3, any::<bool>()).prop_map(|(at, there)| Step::Address(at, there)),
+        (0u8..4).prop_map(Step::Meddle),
+        any::<bool>().prop_map(Step::Refuse),
+        Just(Step::Wait),
+    ]
+}
+
+fn act(world: &mut World, step: &Step) {
+    let net = "192.0.2.1/32".parse().unwrap();
+    match step {
+        Step::Policy(at, ports) => world.reconciler.on_updates(vec![policy(&format!("p{at}"), ports)]),
+        Step::Endpoint(at, interface, policies) => {
+            let names: std::collections::BTreeSet<String> =
+                policies.iter().map(|at| format!("p{at}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            world.reconciler.on_updates(vec![endpoint(&format!("e{at}"), interface.clone(), &names)]);
+        }
+        Step::EndpointGone(at) => {
+            let name = format!("e{at}").as_str().into();
+            world.reconciler.on_updates(vec![Update::EndpointRemoved(name)]);
+        }
+        Step::Link(at, true) => {
+            let link = Link { index: *at, name: format!("eth{at}").as_str().into(), up: true };
+            world.reconciler.on_link(LinkEvent::Link(link), world.now);
+        }
+        Step::Link(at, false) => world.reconciler.on_link(LinkEvent::LinkGone(*at), world.now),
+        Step::Address(index, true) => {
+            world.reconciler.on_link(LinkEvent::LocalAdded { index: *index, net }, world.now)
+        }
+        Step::Address(index, false) => {
+            world.reconciler.on_link(LinkEvent::LocalGone { index: *index, net }, world.now)
+        }
+        Step::Meddle(how) => {
+            match how {
+                0 => world.kernel.delete_table(),
+                1 => world.kernel.foreign_rule(&ChainName::new("output")),
+                2 => world.kernel.foreign_set("x"),
+                _ => {
+                    world.kernel.foreign_base(&ChainName::new("x"), Base { hook: Hook::Output, priority: 1 })
+                }
+            }
+            world.reconciler.on_foreign_change(world.now);
+        }
+        Step::Refuse(refuse) => world.kernel.refuse_rule = refuse.then_some(forbids_666),
+        Step::Wait => world.settle(),
+    }
+}
+
+fn without_comments(mut ruleset: Ruleset) -> Ruleset {
+    for chain in ruleset.chains.values_mut() {
+        Arc::make_mut(chain).rules.iter_mut().for_each(|rule| rule.comment = "".into());
+    }
+    ruleset
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    /// Whatever happens on the way, in the end the kernel has what a fresh start would give it.
+    #[test]
+    fn history_does_not_matter(steps in prop::collection::vec((step(), any::<bool>()), 1..25)) {
+        let settings = Update::Settings(Arc::new(Settings::default()));
+        let policies: Vec<Update> = (0..4).map(|at| policy(&format!("p{at}"), &[])).collect();
+        let mut world = World::started([vec![settings], policies].concat(), &[]);
+        for (step, run) in &steps {
+            act(&mut world, step);
+            if *run {
+                world.run();
+            }
+        }
+        world.kernel.refuse_rule = None;
+        // What was refused is tried again when it changes.
+        let last: Vec<Update> = (0..4).map(|at| policy(&format!("p{at}"), &[4000 + at])).collect();
+        world.reconciler.on_updates(last);
+        world.settle();
+        prop_assert!(world.isolation_is_empty());
+        let desired = world.reconciler.renderer.ruleset();
+        prop_assert_eq!(without_comments(world.kernel.ruleset()), without_comments(desired));
+
+        let mut fresh = World::new(world.kernel.clone());
+        std::mem::swap(&mut fresh.reconciler.renderer, &mut world.reconciler.renderer);
+        fresh.reconciler.claims = world.reconciler.claims.clone();
+        fresh.reconciler.links = world.reconciler.links.clone();
+        fresh.reconciler.datastore_in_sync = true;
+        prop_assert_eq!(fresh.run(), vec!["dump"], "a restart writes nothing");
+    }
+}

@@ -1,0 +1,65 @@
+//! A chain in the making, with what it refers to. No decision is made here.
+
+use super::spec::Spec;
+use crate::{
+    lists::StaticList,
+    ruleset::{Base, Chain, ChainName, Rule, Statement, Verdict},
+};
+use proto::id::SetId;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A chain with the chains and lists that its rules refer to.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) chain: Chain,
+    pub(super) chains: BTreeMap<ChainName, Spec>,
+    pub(super) lists: BTreeMap<SetId, Option<StaticList>>,
+}
+
+impl Draft {
+    /// A base chain.
+    pub(super) fn base(base: Base) -> Self {
+        Self { chain: Chain { base: Some(base), rules: Vec::new() }, ..Self::default() }
+    }
+
+    /// Appends a rule.
+    pub(super) fn rule(&mut self, mut rule: Rule) {
+        // Rulesets are kept.
+        rule.statements.shrink_to_fit();
+        self.chain.rules.push(rule);
+    }
+
+    /// Appends a rule of these statements.
+    pub(super) fn push<const N: usize>(&mut self, statements: [Statement; N], comment: &str) {
+        self.rule(Rule { statements: statements.into(), comment: comment.into() });
+    }
+
+    /// Appends a rule that ends in a jump to a chain, where the statements before hold.
+    pub(super) fn jump<const N: usize>(&mut self, statements: [Statement; N], to: &Spec, comment: &str) {
+        let verdict = Statement::Verdict(Verdict::Jump(self.uses_chain(to)));
+        self.rule(Rule {
+            statements: statements.into_iter().chain([verdict]).collect(),
+            comment: Arc::from(comment),
+        });
+    }
+
+    /// Appends a rule that ends in a goto, where the statements before hold.
+    pub(super) fn goto<const N: usize>(&mut self, statements: [Statement; N], to: &Spec, comment: &str) {
+        let verdict = Statement::Verdict(Verdict::Goto(self.uses_chain(to)));
+        self.rule(Rule {
+            statements: statements.into_iter().chain([verdict]).collect(),
+            comment: Arc::from(comment),
+        });
+    }
+
+    fn uses_chain(&mut self, spec: &Spec) -> ChainName {
+        let name = spec.chain_name();
+        self.chains.entry(name.clone()).or_insert_with(|| spec.clone());
+        name
+    }
+
+    /// Notes that a rule looks a list up; `content` is given for one that rules spell out.
+    pub(super) fn uses_list(&mut self, id: SetId, content: Option<StaticList>) {
+        self.lists.entry(id).or_insert(content);
+    }
+}

@@ -1,0 +1,213 @@
+//! The chains of one host endpoint, and what all endpoints share: failsafes and essential ICMPv6.
+
+use super::{
+    Inputs,
+    comment::readable,
+    criterion::{byte, nets_statements, port_statement},
+    draft::Draft,
+    policy::profile_rules,
+    rule::is_family,
+    spec::{Spec, StageKind, TierSpec},
+};
+use crate::ruleset::{Comparison, Field, Rule, Statement, Value, Verdict, ct_state};
+use ipnet::IpNet;
+use proto::{
+    id::HostEndpointName,
+    rule::{Direction, Family, PortRange, Protocol},
+    settings::{EndpointToHostAction, EssentialIcmpV6},
+    update::{Endpoint, Tier, TierDefault},
+};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
+
+/// Neighbour discovery without Redirect (RFC 4861).
+const NEIGHBOUR_DISCOVERY: [u8; 4] = [133, 134, 135, 136];
+/// Multicast listener discovery (RFC 2710, RFC 3810).
+const LISTENER_DISCOVERY: [u8; 4] = [130, 131, 132, 143];
+/// What workloads may send to the host whatever `DefaultEndpointToHostAction` says, as in the reference.
+const WORKLOAD_ICMPV6: [u8; 6] = [130, 131, 132, 133, 135, 136];
+
+impl Inputs {
+    /// The chain of an endpoint for traffic of this host.
+    pub(super) fn local_chain(
+        &self,
+        name: &HostEndpointName,
+        direction: Direction,
+        kind: StageKind,
+    ) -> Draft {
+        let mut draft = Draft::default();
+        let Some(endpoint) = self.endpoints.get(name) else { return draft };
+        self.drop_invalid(kind, &mut draft);
+        if self.settings.ipv6 && self.settings.essential_icmpv6 == EssentialIcmpV6::Allow {
+            let icmpv6 = byte(Field::L4Proto, Protocol::ICMPV6.0, true);
+            draft.jump([icmpv6], &Spec::EssentialIcmpV6, "");
+        }
+        if !self.failsafes(direction).is_empty() {
+            draft.jump([], &Spec::Failsafe(direction), "");
+        }
+        self.tiers(&endpoint.normal, direction, kind, &mut draft);
+        if self.profiles(endpoint, direction, kind, &mut draft) {
+            let deny = Statement::Verdict(self.deny(kind));
+            draft.push([deny], &format!("end of endpoint {} {direction}", readable(name.as_str())));
+        }
+        draft
+    }
+
+    /// The chain of an endpoint for forwarded traffic: no failsafes, no profiles, and what no policy denies goes on.
+    pub(super) fn forward_chain(
+        &self,
+        name: &HostEndpointName,
+        direction: Direction,
+        kind: StageKind,
+    ) -> Draft {
+        let mut draft = Draft::default();
+        let Some(endpoint) = self.endpoints.get(name) else { return draft };
+        self.drop_invalid(kind, &mut draft);
+        self.tiers(&endpoint.forward, direction, kind, &mut draft);
+        draft
+    }
+
+    fn drop_invalid(&self, kind: StageKind, draft: &mut Draft) {
+        if self.settings.drop_invalid {
+            let deny = Statement::Verdict(self.deny(kind));
+            draft.push([Statement::CtState(ct_state::INVALID), deny], "invalid");
+        }
+    }
+
+    fn tiers(&self, tiers: &[Tier], direction: Direction, kind: StageKind, draft: &mut Draft) {
+        for tier in tiers {
+            let policies = match direction {
+                Direction::Ingress => &tier.ingress,
+                Direction::Egress => &tier.egress,
+            };
+            if policies.is_empty() {
+                continue;
+            }
+            let spec = Spec::Tier(Arc::new(TierSpec {
+                name: tier.name.clone(),
+                direction,
+                kind,
+                denies: tier.default_action == TierDefault::Deny,
+                policies: policies.clone(),
+            }));
+            draft.jump([], &spec, "");
+        }
+    }
+
+    /// Returns whether the chain goes on behind the profiles.
+    fn profiles(
+        &self,
+        endpoint: &Endpoint,
+        direction: Direction,
+        kind: StageKind,
+        draft: &mut Draft,
+    ) -> bool {
+        for name in &endpoint.profiles {
+            match self.profiles.get(name) {
+                None => {
+                    let deny = Statement::Verdict(self.deny(kind));
+                    draft.push([deny], &format!("unknown profile {}", readable(name.as_str())));
+                    return false;
+                }
+                Some(profile) if profile_rules(profile, direction).is_empty() => {}
+                Some(_) => draft.jump([], &Spec::Profile(name.clone(), direction, kind), ""),
+            }
+        }
+        true
+    }
+
+    fn failsafes(&self, direction: Direction) -> &[proto::settings::Failsafe] {
+        match direction {
+            Direction::Ingress => &self.settings.failsafe_in,
+            Direction::Egress => &self.settings.failsafe_out,
+        }
+    }
+
+    /// The ports that stay open whatever local policy says: by destination port, from (inbound) or to (outbound) a
+    /// net where one is given. One rule for each protocol and net.
+    pub(super) fn failsafe_chain(&self, direction: Direction) -> Draft {
+        let mut draft = Draft::default();
+        let mut groups: BTreeMap<(Protocol, Option<IpNet>), Vec<PortRange>> = BTreeMap::new();
+        for failsafe in self.failsafes(direction) {
+            let net = failsafe.net.map(|net| net.trunc());
+            groups.entry((failsafe.protocol, net)).or_default().push(failsafe.ports());
+        }
+        let comment: Arc<str> = match direction {
+            Direction::Ingress => "FailsafeInboundHostPorts".into(),
+            Direction::Egress => "FailsafeOutboundHostPorts".into(),
+        };
+        for ((protocol, net), ports) in groups {
+            let mut statements = vec![byte(Field::L4Proto, protocol.0, true)];
+            statements.extend(port_statement(&ports, Field::DestinationPort, true, &mut draft));
+            if let Some(net) = net {
+                let family = Family::of(&net);
+                let address = match direction {
+                    Direction::Ingress => Field::SourceAddress(family),
+                    Direction::Egress => Field::DestinationAddress(family),
+                };
+                statements.push(is_family(family));
+                if net.prefix_len() > 0 {
+                    statements.extend(nets_statements(&[net], address, true, &mut draft));
+                }
+            }
+            statements.push(Statement::Verdict(Verdict::Accept));
+            draft.rule(Rule { statements, comment: comment.clone() });
+        }
+        draft
+    }
+
+    /// From and to workloads' links: ICMPv6 that a link needs, then `DefaultEndpointToHostAction`.
+    pub(super) fn workload_to_host_chain(&self) -> Draft {
+        let mut draft = Draft::default();
+        if self.settings.ipv6 {
+            for icmp_type in WORKLOAD_ICMPV6 {
+                let [family, protocol, icmp_type] = icmpv6(icmp_type);
+                let accept = Statement::Verdict(Verdict::Accept);
+                draft.push([family, protocol, icmp_type, accept], "workload ICMPv6");
+            }
+        }
+        let verdict = match self.settings.endpoint_to_host {
+            EndpointToHostAction::Drop => Verdict::Drop,
+            EndpointToHostAction::Return => Verdict::Return,
+            EndpointToHostAction::Accept => Verdict::Accept,
+        };
+        draft.push([Statement::Verdict(verdict)], "DefaultEndpointToHostAction");
+        draft
+    }
+}
+
+/// What a link needs to have IPv6 at all (D5). Hop limit 255 proves that a router has not forwarded it; listener
+/// discovery is link-local with hop limit 1, a link's first reports come from `::`.
+pub(super) fn essential_icmpv6_chain() -> Draft {
+    let mut draft = Draft::default();
+    let accept = Statement::Verdict(Verdict::Accept);
+    for number in NEIGHBOUR_DISCOVERY {
+        let [family, protocol, icmp_type] = icmpv6(number);
+        let near = byte(Field::HopLimit, 255, true);
+        draft.push([family, protocol, icmp_type, near, accept.clone()], "neighbour discovery");
+    }
+    let link_local =
+        IpNet::new(IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10).expect("10 is at most 128");
+    let unspecified = Value::Address(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    let sources = [Comparison::Prefix(link_local, true), Comparison::Value(unspecified, true)];
+    for number in LISTENER_DISCOVERY {
+        for source in &sources {
+            let [family, protocol, icmp_type] = icmpv6(number);
+            let near = byte(Field::HopLimit, 1, true);
+            let source = Statement::Match(Field::SourceAddress(Family::V6), source.clone());
+            draft.push([family, protocol, icmp_type, near, source, accept.clone()], "listener discovery");
+        }
+    }
+    draft
+}
+
+fn icmpv6(icmp_type: u8) -> [Statement; 3] {
+    [
+        is_family(Family::V6),
+        byte(Field::L4Proto, Protocol::ICMPV6.0, true),
+        byte(Field::IcmpType, icmp_type, true),
+    ]
+}

@@ -1,0 +1,276 @@
+//! Interprets a ruleset in memory, as the kernel would: for tests. It refuses what the kernel refuses or what would
+//! read another field than meant.
+
+use crate::ruleset::{
+    Comparison, Element, Field, Hook, LinkMatch, Ruleset, SetName, Statement, Value, Verdict,
+};
+use ipnet::IpNet;
+use proto::{
+    id::{IfName, SetId},
+    rule::{Direction, Family, Protocol},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+/// A packet at a hook.
+#[derive(Clone, Debug)]
+pub(super) struct Packet {
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) protocol: Protocol,
+    pub(super) source_port: u16,
+    pub(super) destination_port: u16,
+    pub(super) icmp_type: u8,
+    pub(super) icmp_code: u8,
+    pub(super) hop_limit: u8,
+    pub(super) ct_state: u32,
+    pub(super) dnat: bool,
+    pub(super) mark: u32,
+    pub(super) iif: Option<IfName>,
+    pub(super) oif: Option<IfName>,
+}
+
+impl Packet {
+    pub(super) fn family(&self) -> Family {
+        if self.source.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
+/// What happened to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Passed,
+    Dropped,
+    Rejected,
+}
+
+/// What a chain did.
+enum End {
+    Accepted,
+    Denied(Fate),
+    Returned,
+}
+
+/// A ruleset ready for packets.
+pub(super) struct Kernel<'a> {
+    ruleset: &'a Ruleset,
+    hosts: BTreeSet<(SetId, IpAddr)>,
+    nets: BTreeMap<SetId, Vec<IpNet>>,
+    elements: BTreeSet<&'a Element>,
+    /// Lines in the kernel log.
+    pub(super) logged: usize,
+}
+
+impl<'a> Kernel<'a> {
+    pub(super) fn new(ruleset: &'a Ruleset) -> Self {
+        let mut kernel = Self {
+            ruleset,
+            hosts: BTreeSet::new(),
+            nets: BTreeMap::new(),
+            elements: BTreeSet::new(),
+            logged: 0,
+        };
+        for element in ruleset.sets.values().flatten() {
+            match element {
+                Element::Host(list, address) => drop(kernel.hosts.insert((*list, *address))),
+                Element::Net(list, net) => kernel.nets.entry(*list).or_default().push(*net),
+                _ => {}
+            }
+            kernel.elements.insert(element);
+        }
+        kernel
+    }
+
+    /// Runs the base chains of a hook in order of priority.
+    pub(super) fn hook(&mut self, hook: Hook, packet: &mut Packet) -> Fate {
+        let mut bases: Vec<_> = self
+            .ruleset
+            .chains
+            .iter()
+            .filter_map(|(name, chain)| {
+                Some((chain.base.filter(|base| base.hook == hook)?.priority, name.as_str()))
+            })
+            .collect();
+        bases.sort_unstable();
+        for (_, name) in bases {
+            if let End::Denied(fate) = self.chain(name, packet, 1) {
+                return fate;
+            }
+        }
+        Fate::Passed
+    }
+
+    fn chain(&mut self, name: &str, packet: &mut Packet, depth: usize) -> End {
+        assert!(depth <= 16, "the kernel refuses more than 15 chains below a base chain");
+        let chain = self.ruleset.chains.iter().find(|(known, _)| known.as_str() == name);
+        let chain = chain.unwrap_or_else(|| panic!("no chain {name}")).1.clone();
+        for rule in &chain.rules {
+            let mut verdict = None;
+            for statement in &rule.statements {
+                match self.statement(statement, packet) {
+                    Step::On => {}
+                    Step::NoMatch => {
+                        verdict = None;
+                        break;
+                    }
+                    Step::Verdict(found) => verdict = Some(found),
+                }
+            }
+            match verdict {
+                None => {}
+                Some(Verdict::Accept) => return End::Accepted,
+                Some(Verdict::Drop) => return End::Denied(Fate::Dropped),
+                Some(Verdict::Reject) => return End::Denied(Fate::Rejected),
+                Some(Verdict::Return) => return End::Returned,
+                Some(Verdict::Jump(to)) => match self.chain(to.as_str(), packet, depth + 1) {
+                    End::Returned => {}
+                    end => return end,
+                },
+                Some(Verdict::Goto(to)) => return self.chain(to.as_str(), packet, depth + 1),
+            }
+        }
+        End::Returned
+    }
+
+    fn statement(&mut self, statement: &Statement, packet: &mut Packet) -> Step {
+        match statement {
+            Statement::Match(field, comparison) => Step::when(matches(*field, comparison, packet)),
+            Statement::Lookup { list, fields, set, present } => {
+                assert!(self.ruleset.sets.contains_key(set), "no set {set:?}");
+                Step::when(self.lookup(*list, fields, *set, packet) == *present)
+            }
+            Statement::CtState(bits) => Step::when(packet.ct_state & bits != 0),
+            Statement::CtDnat(wanted) => Step::when(packet.dnat == *wanted),
+            Statement::Mark { mask, set } => Step::when((packet.mark & mask != 0) == *set),
+            Statement::SetMark { clear, set } => {
+                packet.mark = packet.mark & !clear | set;
+                Step::On
+            }
+            Statement::Link { direction, name, equal } => {
+                let link = link(*direction, packet);
+                let same = match name {
+                    LinkMatch::Name(name) => link == Some(name),
+                    LinkMatch::Prefix(prefix) => link.is_some_and(|link| link.as_str().starts_with(prefix)),
+                };
+                Step::when(same == *equal)
+            }
+            Statement::Dispatch { direction, map } => {
+                let entries = self.ruleset.sets.get(map).unwrap_or_else(|| panic!("no map {map:?}"));
+                let link = link(*direction, packet);
+                let target = entries.iter().find_map(|entry| match entry {
+                    Element::Dispatch(name, chain) if Some(name) == link => Some(chain.clone()),
+                    _ => None,
+                });
+                target.map_or(Step::NoMatch, |chain| Step::Verdict(Verdict::Goto(chain)))
+            }
+            Statement::Log(prefix) => {
+                assert!(prefix.len() <= 127);
+                self.logged += 1;
+                Step::On
+            }
+            Statement::Verdict(verdict) => Step::Verdict(verdict.clone()),
+            Statement::Notrack | Statement::DestinationIsLocal | Statement::SourceIsLocal => {
+                panic!("{statement:?} has no use yet")
+            }
+        }
+    }
+
+    fn lookup(&self, list: SetId, fields: &[Field], set: SetName, packet: &Packet) -> bool {
+        match (set, fields) {
+            (SetName::Hosts(family), [field]) => {
+                self.hosts.contains(&(list, address(*field, family, packet)))
+            }
+            (SetName::Nets(family), [field]) => {
+                let address = address(*field, family, packet);
+                self.nets.get(&list).is_some_and(|nets| nets.iter().any(|net| net.contains(&address)))
+            }
+            (SetName::Ports, [field]) => self.elements.contains(&Element::Port(list, port(*field, packet))),
+            (SetName::PortRanges, [field]) => {
+                let port = port(*field, packet);
+                self.elements.iter().any(|element| match element {
+                    Element::PortRange(of, range) => {
+                        *of == list && (range.first..=range.last).contains(&port)
+                    }
+                    _ => false,
+                })
+            }
+            (SetName::NamedPorts(family), [field, Field::L4Proto, at]) => {
+                let address = address(*field, family, packet);
+                let port = port(*at, packet);
+                let protocol = packet.protocol;
+                self.elements.contains(&Element::NamedPort { list, address, protocol, port })
+            }
+            _ => panic!("{set:?} has no key {fields:?}"),
+        }
+    }
+}
+
+enum Step {
+    On,
+    NoMatch,
+    Verdict(Verdict),
+}
+
+impl Step {
+    fn when(holds: bool) -> Self {
+        if holds { Self::On } else { Self::NoMatch }
+    }
+}
+
+fn link(direction: Direction, packet: &Packet) -> Option<&IfName> {
+    match direction {
+        Direction::Ingress => packet.iif.as_ref(),
+        Direction::Egress => packet.oif.as_ref(),
+    }
+}
+
+fn address(field: Field, family: Family, packet: &Packet) -> IpAddr {
+    assert_eq!(packet.family(), family, "an address is read before its family is known");
+    match field {
+        Field::SourceAddress(of) if of == family => packet.source,
+        Field::DestinationAddress(of) if of == family => packet.destination,
+        _ => panic!("{field:?} is no address of {family:?}"),
+    }
+}
+
+fn port(field: Field, packet: &Packet) -> u16 {
+    assert!(packet.protocol.has_ports(), "a port is read before the protocol is known");
+    match field {
+        Field::SourcePort => packet.source_port,
+        Field::DestinationPort => packet.destination_port,
+        _ => panic!("{field:?} is no port"),
+    }
+}
+
+fn matches(field: Field, comparison: &Comparison, packet: &Packet) -> bool {
+    let is_icmp = [Protocol::ICMP, Protocol::ICMPV6].contains(&packet.protocol);
+    let value = match field {
+        Field::NfProto => Value::Byte(if packet.family() == Family::V4 { 2 } else { 10 }),
+        Field::L4Proto => Value::Byte(packet.protocol.0),
+        Field::SourceAddress(family) | Field::DestinationAddress(family) => {
+            Value::Address(address(field, family, packet))
+        }
+        Field::SourcePort | Field::DestinationPort => Value::Port(port(field, packet)),
+        Field::IcmpType | Field::IcmpCode => {
+            assert!(is_icmp, "ICMP is read before the protocol is known");
+            Value::Byte(if field == Field::IcmpType { packet.icmp_type } else { packet.icmp_code })
+        }
+        Field::HopLimit => {
+            assert_eq!(packet.family(), Family::V6, "a hop limit is read before the family is known");
+            Value::Byte(packet.hop_limit)
+        }
+    };
+    match (comparison, value) {
+        (Comparison::Value(wanted, equal), value) => {
+            assert_eq!(std::mem::discriminant(wanted), std::mem::discriminant(&value));
+            (*wanted == value) == *equal
+        }
+        (Comparison::Prefix(net, inside), Value::Address(address)) => net.contains(&address) == *inside,
+        (Comparison::Range(range, inside), Value::Port(port)) => {
+            (range.first..=range.last).contains(&port) == *inside
+        }
+        _ => panic!("{field:?} cannot be compared with {comparison:?}"),
+    }
+}
