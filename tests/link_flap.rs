@@ -29,6 +29,15 @@ struct Leak {
     sent: u64,
 }
 
+/// Ends the flood, also when a birth fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Makes the link `name` between host and a fresh peer under a flood, and removes it.
 fn birth(host: &Netns, create: impl Fn(&Netns, &Netns)) -> Leak {
     let peer = Netns::new();
@@ -38,6 +47,7 @@ fn birth(host: &Netns, create: impl Fn(&Netns, &Netns)) -> Leak {
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut leak = Leak::default();
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 // Before there is a route and a carrier this fails, which is the point: some packet is the first.
@@ -55,7 +65,6 @@ fn birth(host: &Netns, create: impl Fn(&Netns, &Netns)) -> Leak {
             }
             std::thread::yield_now();
         }
-        stop.store(true, Ordering::Relaxed);
     });
     leak.sent = sent.load(Ordering::Relaxed);
     host.ip("link del eth9");
@@ -69,7 +78,7 @@ fn born_as_eth9(host: &Netns, peer: &Netns) {
         peer.path()
     ));
     peer.ip("link set eth9 up\naddress add 203.0.113.2/24 dev eth9\n\
-         neigh add 203.0.113.1 lladdr 02:00:00:00:00:01 dev eth9 nud permanent");
+         neigh replace 203.0.113.1 lladdr 02:00:00:00:00:01 dev eth9 nud permanent");
     host.ip("address add 203.0.113.1/24 dev eth9\nlink set eth9 up");
 }
 
@@ -80,7 +89,7 @@ fn renamed_to_eth9(host: &Netns, peer: &Netns) {
         peer.path()
     ));
     peer.ip("link set eth9 up\naddress add 203.0.113.2/24 dev eth9\n\
-         neigh add 203.0.113.1 lladdr 02:00:00:00:00:01 dev eth9 nud permanent");
+         neigh replace 203.0.113.1 lladdr 02:00:00:00:00:01 dev eth9 nud permanent");
     host.ip("address add 203.0.113.1/24 dev young\nlink set young name eth9\nlink set eth9 up");
 }
 

@@ -129,8 +129,8 @@ fn icmp_matches_by_type() {
 #[test]
 fn neighbour_discovery_works_under_a_policy_that_does_not_mention_it() {
     let mut world = world(&[ingress("p", &["Allow TCP to 80"])]);
-    world.peer().ip("-6 neigh flush all");
-    world.host().ip("-6 neigh flush all");
+    world.peer().run(&["ip", "-6", "neigh", "flush", "all"]);
+    world.host().run(&["ip", "-6", "neigh", "flush", "all"]);
     world.expect(&[
         ("neighbours are found (D5)", WEB6, Open),
         ("ping stays policy's", "icmp 2001:db8::1", Silent),

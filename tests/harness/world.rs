@@ -99,7 +99,8 @@ impl World {
         self.datastore.put(resources);
         self.datastore
             .put(&[host_endpoint("zz-sync", "sync0").labels("sync=yes"), sync_policy(SYNC_PORTS[0])]);
-        self.agent = Some(Agent::start(&self.host, &self.datastore, settings));
+        // Not until it is ready: a wildcard endpoint may deny the way to that, over loopback. Packets tell as well.
+        self.agent = Some(Agent::start_unready(&self.host, &self.datastore, settings));
         self.settle();
     }
 
@@ -129,36 +130,45 @@ impl World {
     /// When it is not within 10 seconds, with the agent's log and the ruleset.
     pub fn settle(&mut self) {
         self.settled += 1;
-        let port = SYNC_PORTS[self.settled % 2];
-        self.datastore.put(&[sync_policy(port)]);
-        let target = format!("198.51.100.5:{port}");
+        let (opens, shuts) = (SYNC_PORTS[self.settled % 2], SYNC_PORTS[(self.settled + 1) % 2]);
+        self.datastore.put(&[sync_policy(opens)]);
         let deadline = Instant::now() + crate::patience(ENFORCED);
-        let wait = crate::patience(Duration::from_millis(50));
-        while self.observer.probe_once(target.as_str().into(), wait) != Open {
-            assert!(
-                Instant::now() < deadline,
-                "nothing is enforced within {ENFORCED:?}\n{}",
-                self.evidence()
-            );
+        // Both, and in this order: without any rules the first port is open, too.
+        while !(self.observes(opens) && !self.observes(shuts)) {
+            let exited = self.agent.as_mut().and_then(Agent::exited);
+            assert!(exited.is_none(), "the agent ended: {exited:?}\n{}", self.evidence());
+            assert!(Instant::now() < deadline, "not enforced within {ENFORCED:?}\n{}", self.evidence());
         }
+    }
+
+    fn observes(&self, port: u16) -> bool {
+        let target = format!("198.51.100.5:{port}");
+        self.observer.probe_once(target.as_str().into(), crate::patience(Duration::from_millis(50))) == Open
     }
 
     /// Probes from the peer, before the agent runs: each has to pass. This is what makes a later denial believable.
     pub fn control(&mut self, targets: &[&str]) {
-        let answers = self.peer.probe_all(targets);
-        for (target, answer) in targets.iter().zip(answers) {
-            assert_eq!(answer, Open, "control: without rules {target} answers");
-            self.passed.insert(from("peer", target));
-        }
+        self.pass("peer", targets);
     }
 
     /// The same for probes from the host.
     pub fn control_from_host(&mut self, targets: &[&str]) {
-        let answers = self.host.probe_all(targets);
-        for (target, answer) in targets.iter().zip(answers) {
-            assert_eq!(answer, Open, "control: without rules the host reaches {target}");
-            self.passed.insert(from("host", target));
-        }
+        self.pass("host", targets);
+    }
+
+    /// Until all pass at once: a fresh link's IPv6 may take a moment.
+    fn pass(&mut self, place: &str, targets: &[&str]) {
+        let prober = self.prober(place);
+        eventually(
+            &format!("control: without rules the {place} reaches all of {targets:?}"),
+            ENFORCED,
+            || prober.probe_all(targets).iter().all(|answer| *answer == Open),
+        );
+        self.passed.extend(targets.iter().map(|target| from(place, target)));
+    }
+
+    fn prober(&self, place: &str) -> &Netns {
+        if place == "host" { &self.host } else { &self.peer }
     }
 
     /// Probes from the peer, side by side, each row with its reason first.
@@ -179,8 +189,7 @@ impl World {
 
     fn judge(&mut self, place: &str, table: &[(&str, &str, Answer)]) {
         let targets: Vec<_> = table.iter().map(|(_, target, _)| *target).collect();
-        let prober = if place == "host" { &*self.host } else { &self.peer };
-        let answers = prober.probe_all(&targets);
+        let answers = self.prober(place).probe_all(&targets);
         for ((why, target, expected), answer) in table.iter().zip(answers) {
             let name = from(place, target);
             if answer == Open {
