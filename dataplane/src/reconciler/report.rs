@@ -94,10 +94,13 @@ impl Report {
     /// How urgent it is.
     pub fn level(&self) -> Level {
         match self {
-            Self::Governed { .. } | Self::Released { .. } | Self::Wildcard(_) | Self::Lifted(_) => {
-                Level::Info
-            }
-            Self::InForce { .. } => Level::Debug,
+            Self::Governed { .. }
+            | Self::Released { .. }
+            | Self::Wildcard(_)
+            | Self::InForce { full: true, .. }
+            | Self::Lifted(_) => Level::Info,
+            // Members of lists come and go by the second: that is for those who look for it.
+            Self::InForce { full: false, .. } => Level::Debug,
             Self::Idle { .. } | Self::PatternIgnored(_) | Self::LeftBehind(_) => Level::Warn,
             Self::Retry { .. } | Self::Isolated { .. } => Level::Error,
         }
