@@ -167,7 +167,7 @@ impl Agent {
         self.process = Some(child);
     }
 
-    /// Waits for `GET /readiness` to say 200.
+    /// Waits for `GET /readiness` to answer with a status of 2xx.
     ///
     /// # Panics
     /// When it exits or does not become ready, with its log.
@@ -188,7 +188,7 @@ impl Agent {
 
     /// Whether it says that it is ready.
     pub fn is_ready(&self) -> bool {
-        self.host.enter(|| readiness().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
+        self.host.enter(|| readiness().is_ok_and(|answer| answer.starts_with("HTTP/1.1 2")))
     }
 
     /// Its process id.
