@@ -162,10 +162,9 @@ fn is_ini(text: &str) -> bool {
 
 /// Parameters of all sections, names in lower case.
 fn ini(path: &Path, text: &str) -> Result<BTreeMap<String, String>, ClientConfigError> {
-    let parsed = ini::Ini::load_from_str_noescape(text)
+    let entries = crate::config::ini::parse(text)
         .map_err(|error| ClientConfigError::Ini { path: path.to_owned(), reason: error.to_string() })?;
-    let sections = parsed.iter().flat_map(|(_, section)| section.iter());
-    Ok(sections.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect())
+    Ok(entries.into_iter().map(|entry| (entry.name.to_ascii_lowercase(), entry.value)).collect())
 }
 
 /// Felix's rule: what the file sets wins over the environment.
