@@ -1,4 +1,5 @@
-//! The resource commands against a real etcd: what the recorded calicoctl left there, ours leave there, byte for byte.
+//! The resource commands against a real etcd: what the recorded calicoctl left there, ours leave there. (That fields are
+//! written in the same order is asked in `proto`.)
 
 use harness::{
     Netns,

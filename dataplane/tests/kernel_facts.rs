@@ -8,11 +8,17 @@ use dataplane::{
     nft::{CommitError, Kernel, Options},
     ruleset::{Change, Element, Field, Hook, Rule, SetName, Statement, Transaction, Verdict, ct_state},
 };
+use ipnet::Ipv4Net;
 use proto::{
     id::SetId,
     rule::{Family, PortRange},
 };
-use std::{net::UdpSocket, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, UdpSocket},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use support::*;
 
 #[test]
@@ -113,7 +119,14 @@ fn packets_find_their_list_in_a_shared_set() {
 fn packets_find_their_list_in_a_shared_set_of_ipv6() {
     in_netns(|| {
         for address in ["fd00::1", "fd00::2", "fd00:0:0:1::1"] {
-            sh(&format!("ip address add {address}/128 dev lo nodad"));
+            sh(&format!("ip address add {address}/128 dev lo"));
+            // It is tentative for a moment.
+            let usable = || UdpSocket::bind((address, 0)).is_ok();
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !usable() {
+                assert!(Instant::now() < deadline, "{address} never became usable");
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
         let addresses = ["::1", "fd00::1", "fd00::2", "fd00:0:0:1::1"];
         let kernel = Kernel::spawn().unwrap();
@@ -189,13 +202,62 @@ fn intervals_of_a_list_may_touch_but_not_overlap() {
     });
 }
 
+/// A net gives way to one that contains it, or to its halves, within one transaction: first what goes, then what comes.
+#[test]
+fn intervals_can_be_replaced_by_overlapping_ones_in_one_transaction() {
+    in_netns(|| {
+        let kernel = Kernel::spawn().unwrap();
+        let (nets, ranges) = (SetName::Nets(Family::V4), SetName::PortRanges);
+        commit(&kernel, vec![Change::AddTable, Change::AddSet(nets), Change::AddSet(ranges)]);
+        // A fixed walk through partitions of a small space; Knuth's multiplier.
+        let mut state = 1_u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let mut before: [BTreeSet<Element>; 2] = [BTreeSet::new(), BTreeSet::new()];
+        for _ in 0..300 {
+            let mut after: [BTreeSet<Element>; 2] = [BTreeSet::new(), BTreeSet::new()];
+            for list in [LIST, SetId(LIST.0 + 1), LAST_LIST] {
+                let mut at = 0;
+                while at < 16_u64 {
+                    let longest = if at == 0 { 4 } else { at.trailing_zeros().min(3) };
+                    let bits = random(u64::from(longest) + 1);
+                    if random(2) == 0 {
+                        let net =
+                            Ipv4Net::new(Ipv4Addr::from_bits((at << 28) as u32), 4 - bits as u8).unwrap();
+                        after[0].insert(Element::Net(list, net.into()));
+                        let range = PortRange {
+                            first: (at << 12) as u16,
+                            last: (((at + (1 << bits)) << 12) - 1) as u16,
+                        };
+                        after[1].insert(Element::PortRange(list, range));
+                    }
+                    at += 1 << bits;
+                }
+            }
+            let mut changes = Vec::new();
+            for (set, (before, after)) in [nets, ranges].into_iter().zip(before.iter().zip(&after)) {
+                changes.push(Change::DeleteElements(set, before.difference(after).cloned().collect()));
+                changes.push(Change::AddElements(set, after.difference(before).cloned().collect()));
+            }
+            commit(&kernel, changes);
+            let observed = wait(kernel.dump()).unwrap();
+            for (set, after) in [nets, ranges].into_iter().zip(&after) {
+                assert!(observed.sets[set.as_str()].elements.iter().eq(after), "{set}");
+            }
+            before = after;
+        }
+    });
+}
+
 /// Elements of one message are in one attribute, whose length has 16 bits: a library's wrapped around in silence.
 #[test]
 fn all_of_many_elements_arrive() {
     in_netns(|| {
         let kernel = Kernel::spawn().unwrap();
         let hosts: Vec<Element> =
-            (0..20_000_u32).map(|n| Element::Host(LIST, std::net::Ipv4Addr::from_bits(n).into())).collect();
+            (0..20_000_u32).map(|n| Element::Host(LIST, Ipv4Addr::from_bits(n).into())).collect();
         let set = SetName::Hosts(Family::V4);
         let changes = vec![Change::AddTable, Change::AddSet(set), Change::AddElements(set, hosts.clone())];
         commit(&kernel, changes);
@@ -213,9 +275,8 @@ fn a_set_that_began_large_can_grow() {
     in_netns(|| {
         for resize_sets in [true, false] {
             let kernel = Kernel::spawn_with(Options { resize_sets, ..Options::default() }).unwrap();
-            let hosts: Vec<Element> = (0..80_000_u32)
-                .map(|n| Element::Host(LIST, std::net::Ipv4Addr::from_bits(n).into()))
-                .collect();
+            let hosts: Vec<Element> =
+                (0..80_000_u32).map(|n| Element::Host(LIST, Ipv4Addr::from_bits(n).into())).collect();
             let set = SetName::Hosts(Family::V4);
             let first = Change::AddElements(set, hosts[..5_000].to_vec());
             commit(&kernel, vec![Change::AddTable, Change::AddSet(set), first]);

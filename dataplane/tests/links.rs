@@ -1,5 +1,7 @@
 //! The link monitor asked of the real kernel: what it says agrees with what ip(8) does, in every order of events.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
 mod support;
 
 use dataplane::link::{
@@ -88,7 +90,7 @@ fn links_and_addresses_are_followed() {
     story(|| async {
         let mut watch = Watch::start();
         watch.until(&[]).await;
-        let steps: [(&str, &[&str]); 9] = [
+        let steps: [(&str, &[&str]); 12] = [
             (
                 "ip link add eth0 type veth peer name .eth0; ip link add eth1 type veth peer name .eth1",
                 &["eth0", "eth1"],
@@ -106,6 +108,13 @@ fn links_and_addresses_are_followed() {
             (
                 "ip addr del 192.0.2.1/24 dev wan0; ip addr add 192.0.2.1/24 dev eth1",
                 &["eth1@192.0.2.1 up", "wan0 up"],
+            ),
+            ("ip addr add 192.0.2.2/24 dev eth1", &["eth1@192.0.2.1@192.0.2.2 up", "wan0 up"]),
+            // The kernel takes the second away with the first.
+            ("ip addr del 192.0.2.1/24 dev eth1", &["eth1 up", "wan0 up"]),
+            (
+                "ip addr add 192.0.2.3/24 dev eth1; ip addr flush dev eth1; ip addr add 192.0.2.4 dev eth1",
+                &["eth1@192.0.2.4 up", "wan0 up"],
             ),
             ("ip link del eth1", &["wan0 up"]),
             ("ip link add eth1 type veth peer name .eth1", &["eth1", "wan0 up"]),

@@ -13,8 +13,7 @@ use super::{
 };
 use proto::{
     id::{HostEndpointName, PolicyId, ProfileName},
-    resource::{LabelMap, PolicySpec, ProfileSpec, Resource},
-    rule::{Action, Rule, SelectorSide},
+    resource::{PolicySpec, ProfileSpec, Resource},
     update::{Policy, Profile},
 };
 use std::{
@@ -43,7 +42,7 @@ pub(crate) struct RuleChanges {
 
 impl ActivePolicies {
     pub(crate) fn new() -> Self {
-        let default_allow = default_allow();
+        let default_allow = ProfileSpec::default_allow();
         Self {
             policies: BTreeMap::new(),
             profiles: BTreeMap::from([(
@@ -184,27 +183,6 @@ impl ActivePolicies {
         if used != self.profiles_in_use.contains_key(name) {
             self.touched_profiles.insert(name.clone());
         }
-    }
-}
-
-/// The profile that every datastore has without a key (datastore model §1.10): allows everything, lends nothing.
-pub(crate) fn default_allow() -> ProfileSpec {
-    let allow = || Rule {
-        index: 0,
-        action: Action::Allow,
-        family: None,
-        protocol: None,
-        not_protocol: None,
-        icmp: None,
-        not_icmp: None,
-        source: SelectorSide::default(),
-        destination: SelectorSide::default(),
-    };
-    ProfileSpec {
-        name: ProfileName::from(ProfileName::DEFAULT_ALLOW),
-        labels_to_apply: LabelMap::new(),
-        ingress: vec![allow()],
-        egress: vec![allow()],
     }
 }
 

@@ -80,6 +80,10 @@ impl CommandError {
     /// The whole chain on one line.
     pub fn text(&self) -> String {
         let mut text = self.to_string();
+        if matches!(self, Self::Connect(_) | Self::Datastore(_)) {
+            // These say their causes themselves, in the operator's words.
+            return text;
+        }
         let mut cause = std::error::Error::source(self);
         while let Some(inner) = cause {
             let inner_text = inner.to_string();

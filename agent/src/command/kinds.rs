@@ -37,3 +37,28 @@ pub fn parse(word: &str) -> Result<Kind, CommandError> {
 pub fn words() -> String {
     KINDS.map(|(kind, _)| kind.name().to_ascii_lowercase()).join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_known_by_the_words_of_calicoctl() {
+        let cases = [
+            ("hostendpoint", Some(Kind::HostEndpoint)),
+            ("HostEndpoints", Some(Kind::HostEndpoint)),
+            ("hep", Some(Kind::HostEndpoint)),
+            ("globalnetworkpolicies", Some(Kind::GlobalNetworkPolicy)),
+            ("gnp", Some(Kind::GlobalNetworkPolicy)),
+            ("networkpolicy", Some(Kind::NetworkPolicy)),
+            ("policy", Some(Kind::NetworkPolicy)),
+            ("felixConfig", Some(Kind::FelixConfiguration)),
+            ("tiers", Some(Kind::Tier)),
+            ("ippool", None),
+            ("", None),
+        ];
+        for (word, kind) in cases {
+            assert_eq!(parse(word).ok(), kind, "{word}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::{
     Handle, KnownChain, Model, Plan, add_base_chain, add_elements, add_inner_chains, chain, delete_elements,
-    is_dispatch,
+    delete_set, is_dispatch,
 };
 use crate::ruleset::{
     Chain, ChainName, Change, Element, Fingerprint, Observed, ObservedChain, Rule, Ruleset, SetName,
@@ -186,7 +186,7 @@ impl<'a> Work<'a> {
         // A map may still refer to a chain, and a chain, until just now, to a set.
         let desired = &self.desired.sets;
         let dead_sets = self.observed_sets.keys().filter(|set| !desired.contains_key(set));
-        self.cleanup.extend(dead_sets.map(|set| Change::DeleteSet(*set)));
+        dead_sets.for_each(|set| delete_set(&mut self.cleanup, *set));
         self.cleanup.extend(inner.iter().map(|(name, _)| Change::DeleteChain((*name).clone())));
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     KnownChain, Model, Need, Plan, add_base_chain, add_elements, add_inner_chains, chain, delete_elements,
-    is_dispatch,
+    delete_set, is_dispatch,
 };
 use crate::{
     render::Changes,
@@ -64,7 +64,7 @@ pub fn incremental(model: &Model, changes: &Changes) -> Result<Plan, Need> {
 
     cleanup.extend(dead.iter().map(|name| Change::FlushChain((*name).clone())));
     each(cleanup, &changes.cleanup, delete_elements);
-    cleanup.extend(changes.dead_sets.iter().map(|set| Change::DeleteSet(*set)));
+    changes.dead_sets.iter().for_each(|set| delete_set(cleanup, *set));
     cleanup.extend(dead.into_iter().map(|name| Change::DeleteChain(name.clone())));
     Ok(plan)
 }

@@ -122,6 +122,15 @@ fn delete_elements(changes: &mut Vec<Change>, set: SetName, elements: Vec<Elemen
     }
 }
 
+/// Takes a set out. A map is emptied first: kernels before 6.4 count what its elements lead to as in use until the
+/// transaction is over, and refuse to delete those chains in it.
+fn delete_set(changes: &mut Vec<Change>, set: SetName) {
+    if is_dispatch(set) {
+        changes.push(Change::FlushSet(set));
+    }
+    changes.push(Change::DeleteSet(set));
+}
+
 fn append_rules<'a>(changes: &mut Vec<Change>, chain: &ChainName, rules: impl IntoIterator<Item = &'a Rule>) {
     changes.extend(rules.into_iter().map(|rule| Change::AddRule {
         chain: chain.clone(),

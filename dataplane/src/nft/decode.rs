@@ -182,3 +182,22 @@ fn goto_target(attribute: Attribute<'_>) -> Option<&str> {
     (verdict.get(data::VERDICT_CODE)?.be32()? == verdict::GOTO).then_some(())?;
     verdict.get(data::VERDICT_CHAIN)?.text()
 }
+
+/// Decodes bytes in every way that there is, as messages and as attributes. For fuzzing: it must not panic.
+#[cfg(any(test, fuzzing))]
+pub fn decode_anything(bytes: &[u8]) {
+    let each = |attributes: Attributes<'_>| {
+        let _ = (chain(attributes), rule(attributes), set(attributes));
+        for name in SetName::all() {
+            let mut elements = Elements::new(name);
+            elements.take(attributes);
+            let _ = elements.finish();
+        }
+    };
+    for message in super::socket::Messages(bytes) {
+        let _ = (message.error_code(), message.error_offset(), message.family());
+        each(message.attributes());
+    }
+    each(Attributes(bytes));
+    let _ = userdata::fingerprint(bytes);
+}

@@ -31,6 +31,9 @@ mod tests;
 mod uapi;
 mod userdata;
 
+#[cfg(any(test, fuzzing))]
+pub use decode::decode_anything;
+
 pub use commit::{Committed, HANDLES_MAX};
 pub use dump::ForeignTable;
 pub use encode::{Fingerprinter, fingerprint};

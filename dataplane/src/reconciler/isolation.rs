@@ -32,6 +32,19 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// A refusal and what it is about.
+#[derive(Debug)]
+pub struct Refused<'a> {
+    /// What was sent.
+    pub transaction: &'a Transaction,
+    /// From which it was made.
+    pub plan: &'a Plan,
+    /// What the kernel said.
+    pub refusal: &'a Refusal,
+    /// Which rule of its chain the refused change adds, if it adds one.
+    pub place: Option<usize>,
+}
+
 /// All that was refused and still is desired.
 #[derive(Debug, Default)]
 pub struct Isolation {
@@ -90,27 +103,20 @@ impl Isolation {
         keep_lists(desired, observed, &lists);
     }
 
-    /// Finds what the refused change belongs to and what stands in for it. `place` is which rule of its chain the
-    /// change adds; `model` is what was committed last, `plan` what was refused. `None` where the change cannot be
-    /// left out: then the previous ruleset stays in force as a whole.
-    pub fn isolate(
-        &mut self,
-        transaction: &Transaction,
-        refusal: &Refusal,
-        place: Option<usize>,
-        model: &Model,
-        plan: &Plan,
-    ) -> Option<Report> {
+    /// Finds what the refused change belongs to and what stands in for it; `model` is what was committed last. `None`
+    /// where the change cannot be left out: then the previous ruleset stays in force as a whole.
+    pub fn isolate(&mut self, refused: &Refused<'_>, model: &Model) -> Option<Report> {
+        let Refused { transaction, plan, refusal, place } = refused;
         let why =
-            |stand_in: &str| Report::Isolated { refusal: refusal.clone(), stand_in: stand_in.to_string() };
+            |stand_in: &str| Report::Isolated { refusal: (*refusal).clone(), stand_in: stand_in.to_string() };
         match transaction.changes().nth(refusal.index)? {
             Change::AddRule { chain, .. } => {
-                let desired = plan.chains.get(chain)?.as_ref()?.chain.clone();
-                self.isolate_chain(chain, desired, place, model).map(why)
+                let tried = plan.chains.get(chain)?.as_ref()?.chain.clone();
+                self.isolate_chain(chain, tried, *place, model).map(why)
             }
             Change::AddChain(chain, _) => {
-                let desired = plan.chains.get(chain)?.as_ref()?.chain.clone();
-                self.isolate_chain(chain, desired, None, model).map(why)
+                let tried = plan.chains.get(chain)?.as_ref()?.chain.clone();
+                self.isolate_chain(chain, tried, None, model).map(why)
             }
             // A dispatch entry that is left out would open its link.
             Change::AddElements(SetName::Dispatch(_), _) => None,

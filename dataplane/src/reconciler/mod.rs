@@ -19,8 +19,8 @@ mod work;
 pub use self::work::{Counters, Outcome, Render, Work, with_causes};
 
 use self::{
-    isolation::{Isolation, Refusal},
-    report::Report,
+    isolation::{Isolation, Refusal, Refused},
+    report::{Governance, Report},
 };
 use crate::{
     diff::{self, Model, Need, Plan},
@@ -29,7 +29,10 @@ use crate::{
     render::{Changes, Renderer},
     ruleset::{ChainName, Change, Fingerprint, Observed, ObservedRule, Rule, Transaction},
 };
-use proto::{id::HostEndpointName, update::Update};
+use proto::{
+    id::{HostEndpointName, IfName},
+    update::Update,
+};
 use std::{
     collections::BTreeMap,
     num::NonZeroU64,
@@ -203,8 +206,6 @@ impl<R: Render> Reconciler<R> {
     pub fn on_dumped(&mut self, dumped: Result<Observed, String>, now: Instant) {
         let Some(Outstanding::Dump) = self.outstanding.take() else { return };
         match dumped {
-            // What changed after the dump began comes as an event, and is seen by the next dump.
-            Ok(_) if self.disturbed && self.settled => self.knowledge = Knowledge::None,
             Ok(observed) => self.knowledge = Knowledge::Dump(Box::new(observed)),
             Err(reason) => self.failed(reason, now),
         }
@@ -261,10 +262,14 @@ impl<R: Render> Reconciler<R> {
         }
         self.not_before = None;
         self.govern();
-        match std::mem::take(&mut self.knowledge) {
-            Knowledge::None => Some(self.ask_for_dump()),
+        let work = match std::mem::take(&mut self.knowledge) {
+            Knowledge::None => None,
             Knowledge::Dump(observed) => self.compare(*observed, now),
             Knowledge::Model => self.follow(now),
+        };
+        match (work, &self.knowledge) {
+            (None, Knowledge::None) => Some(self.ask_for_dump()),
+            (work, _) => work,
         }
     }
 
@@ -299,6 +304,11 @@ impl<R: Render> Reconciler<R> {
         &self.resolution
     }
 
+    /// Who governs which link, and why; links that are named and do not exist included.
+    pub fn governance(&self) -> BTreeMap<IfName, Governance> {
+        report::overview(&self.resolution, &self.claims, &self.links)
+    }
+
     /// What is reported of each host endpoint (semantics §1.6).
     pub fn statuses(&self) -> BTreeMap<HostEndpointName, endpoint::Status> {
         endpoint::statuses(&self.claims, &self.links, &self.resolution)
@@ -309,7 +319,8 @@ impl<R: Render> Reconciler<R> {
             return;
         }
         let resolution = endpoint::resolve(&self.claims, &self.links, &self.filter);
-        report::governance(&self.resolution, &resolution, &self.links, &mut self.reports);
+        let world = (&self.claims, &self.links);
+        report::governance(&self.resolution, &resolution, world, &mut self.reports);
         if resolution.dispatch != self.resolution.dispatch || resolution.wildcard != self.resolution.wildcard
         {
             self.renderer.set_links(resolution.dispatch.clone(), resolution.wildcard.clone());
@@ -352,8 +363,8 @@ impl<R: Render> Reconciler<R> {
             return None;
         }
         if !self.isolation.is_empty() {
-            // What stands in may need what these take away: only the whole tells.
-            return Some(self.ask_for_dump());
+            // What stands in may need what these take away: only the whole tells, after a dump.
+            return None;
         }
         self.knowledge = Knowledge::Model;
         match diff::incremental(&self.model, &changes) {
@@ -399,7 +410,7 @@ impl<R: Render> Reconciler<R> {
             self.model.clear();
         }
         committing.plan.apply(&mut self.model);
-        // After a change by others that came while the commit was out, the model is no more than that.
+        // What others changed after the dump began may or may not be in it: the next one tells.
         self.knowledge = if self.disturbed { Knowledge::None } else { Knowledge::Model };
         self.settled = true;
         self.repairing = self.disturbed;
@@ -423,7 +434,8 @@ impl<R: Render> Reconciler<R> {
             return;
         }
         let place = committing.addition_at(copy, refusal.index);
-        match self.isolation.isolate(copy, &refusal, place, &self.model, &committing.plan) {
+        let refused = Refused { transaction: copy, plan: &committing.plan, refusal: &refusal, place };
+        match self.isolation.isolate(&refused, &self.model) {
             Some(report) => {
                 self.counters.isolated += 1;
                 self.reports.push(report);

@@ -3,11 +3,19 @@
 
 use super::isolation::Refusal;
 use crate::{
-    endpoint::{Idle, Resolution},
+    endpoint::{Claim, Idle, Resolution},
     link::table::LinkTable,
 };
-use proto::id::{HostEndpointName, IfName};
-use std::{collections::BTreeSet, fmt, time::Duration};
+use proto::{
+    id::{HostEndpointName, IfName},
+    update::InterfaceMatch,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    time::Duration,
+};
 
 /// How urgent a report is: the levels of logging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +29,42 @@ pub enum Level {
     Error,
 }
 
+/// Why an endpoint governs a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// It names the link.
+    Name,
+    /// The link has, or had until just now, this address of its `expectedIPs`.
+    Address(IpAddr),
+    /// It governs every link without an endpoint of its own.
+    Wildcard,
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name => f.write_str("by its name"),
+            Self::Address(address) => write!(f, "by its address {address}"),
+            Self::Wildcard => f.write_str("as it has no host endpoint of its own"),
+        }
+    }
+}
+
+/// What governs one link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Governance {
+    /// `None`: its traffic is not policed.
+    pub endpoint: Option<(HostEndpointName, Because)>,
+    /// Operationally up; `None` for a link that does not exist.
+    pub up: Option<bool>,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     /// This endpoint governs the link from now on. `exists`: false for a link that is yet to come.
     #[allow(missing_docs)]
-    Governed { link: IfName, endpoint: HostEndpointName, exists: bool },
+    Governed { link: IfName, endpoint: HostEndpointName, because: Because, exists: bool },
     /// No endpoint of its own governs the link any more.
     #[allow(missing_docs)]
     Released { link: IfName, wildcard: Option<HostEndpointName> },
@@ -69,9 +107,9 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Governed { link, endpoint, exists } => {
+            Self::Governed { link, endpoint, because, exists } => {
                 let yet = if *exists { "" } else { ", which does not exist yet" };
-                write!(f, "host endpoint {endpoint} governs interface {link}{yet}")
+                write!(f, "host endpoint {endpoint} governs interface {link} {because}{yet}")
             }
             Self::Released { link, wildcard: Some(wildcard) } => {
                 write!(f, "interface {link} falls to host endpoint {wildcard}, which governs all interfaces")
@@ -103,8 +141,11 @@ impl fmt::Display for Report {
     }
 }
 
+/// Who claims and which links there are.
+pub(super) type Known<'a> = (&'a BTreeMap<HostEndpointName, Claim>, &'a LinkTable);
+
 /// What differs between two resolutions.
-pub(super) fn governance(old: &Resolution, new: &Resolution, links: &LinkTable, reports: &mut Vec<Report>) {
+pub(super) fn governance(old: &Resolution, new: &Resolution, known: Known<'_>, reports: &mut Vec<Report>) {
     if old.wildcard != new.wildcard {
         reports.push(Report::Wildcard(new.wildcard.clone()));
     }
@@ -114,7 +155,8 @@ pub(super) fn governance(old: &Resolution, new: &Resolution, links: &LinkTable, 
             (before, Some(endpoint)) if before != Some(endpoint) => reports.push(Report::Governed {
                 link: link.clone(),
                 endpoint: endpoint.clone(),
-                exists: links.get(link).is_some(),
+                because: because(link, endpoint, known),
+                exists: known.1.get(link).is_some(),
             }),
             (Some(_), None) => {
                 reports.push(Report::Released { link: link.clone(), wildcard: new.wildcard.clone() });
@@ -124,4 +166,28 @@ pub(super) fn governance(old: &Resolution, new: &Resolution, links: &LinkTable, 
     }
     let idle = new.idle.iter().filter(|(endpoint, why)| old.idle.get(*endpoint) != Some(*why));
     reports.extend(idle.map(|(endpoint, why)| Report::Idle { endpoint: endpoint.clone(), why: why.clone() }));
+}
+
+/// Everything, as of now.
+pub(super) fn overview(
+    resolution: &Resolution,
+    claims: &BTreeMap<HostEndpointName, Claim>,
+    links: &LinkTable,
+) -> BTreeMap<IfName, Governance> {
+    let names: BTreeSet<_> = links.iter().map(|(name, _)| name).chain(resolution.dispatch.keys()).collect();
+    let one = |link: &IfName| {
+        let own = resolution.dispatch.get(link);
+        let own = own.map(|endpoint| (endpoint.clone(), because(link, endpoint, (claims, links))));
+        let wildcard = || resolution.wildcard.clone().map(|endpoint| (endpoint, Because::Wildcard));
+        Governance { endpoint: own.or_else(wildcard), up: links.get(link).map(|state| state.up) }
+    };
+    names.into_iter().map(|link| (link.clone(), one(link))).collect()
+}
+
+fn because(link: &IfName, endpoint: &HostEndpointName, (claims, links): Known<'_>) -> Because {
+    let claim = claims.get(endpoint).map(|claim| &claim.interface);
+    let Some(InterfaceMatch::Address(expected)) = claim else { return Because::Name };
+    let addresses = links.get(link).into_iter().flat_map(|state| state.addresses());
+    let mut shared = addresses.filter(|address| expected.iter().any(|e| e.to_canonical() == *address));
+    shared.next().map_or(Because::Name, Because::Address)
 }

@@ -22,7 +22,7 @@ pub use any::AnyResource;
 pub use felix_configuration::FelixConfigurationSpec;
 pub use meta::{API_VERSION, Object, ObjectMeta, OwnerReference, Spec};
 pub use node::{Node, NodeAddress, NodeBgp, NodeSpec, NodeStatus, NodeWireguard, OrchRef};
-pub use number_or_text::{Port, Protocol};
+pub use number_or_text::{InvalidPort, Port, Protocol};
 pub use policy::{
     EntityRule, GlobalNetworkPolicySpec, HttpMatch, HttpPath, IcmpFields, NetworkPolicySpec, Rule,
     RuleMetadata, ServiceAccountMatch, ServiceMatch,

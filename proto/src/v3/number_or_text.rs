@@ -72,7 +72,7 @@ impl Port {
     /// Parses the text form. Leading zeros are fine: `"0080"` is 80.
     ///
     /// # Errors
-    /// [`InvalidPort`]; in a stored object it makes the whole object undecodable.
+    /// What no port can be spelled as; in a stored object it makes the whole object undecodable.
     pub fn parse(text: &str) -> Result<Self, InvalidPort> {
         let number = |text: &str| text.parse().map_err(|_| InvalidPort::Number(text.into()));
         if let Some(single) = digits(text) {

@@ -136,11 +136,11 @@ fn route_tables(faults: &mut Faults, spec: &FelixConfigurationSpec) {
     if spec.routeTableRange.is_some() && spec.routeTableRanges.is_some() {
         faults.field("routeTableRange", "", "cannot be set when `RouteTableRanges` is also set");
     }
-    if let Some(range) = spec.routeTableRange {
-        if range.min < 1 || range.max < range.min || range.max > 250 {
-            let found = format!("{} to {}", range.min, range.max);
-            faults.field("routeTableRange", found, "must be a range of route table indices within 1..250");
-        }
+    if let Some(range) = spec.routeTableRange
+        && (range.min < 1 || range.max < range.min || range.max > 250)
+    {
+        let found = format!("{} to {}", range.min, range.max);
+        faults.field("routeTableRange", found, "must be a range of route table indices within 1..250");
     }
     let ranges = spec.routeTableRanges.as_deref().unwrap_or_default();
     faults.each("routeTableRanges", ranges, |faults, range| {

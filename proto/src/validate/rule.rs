@@ -124,7 +124,7 @@ fn entity(faults: &mut Faults, entity: &EntityRule) {
         );
     }
     for (field, ports) in [("ports", &entity.ports), ("notPorts", &entity.not_ports)] {
-        faults.each(field, ports, |faults, port| self::port(faults, port));
+        faults.each(field, ports, port);
     }
     if let Some(accounts) = &entity.service_accounts {
         faults.at("serviceAccounts", |faults| selector(faults, "selector", &accounts.selector));
