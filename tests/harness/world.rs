@@ -134,7 +134,7 @@ impl World {
         self.datastore.put(&[sync_policy(opens)]);
         let deadline = Instant::now() + crate::patience(ENFORCED);
         // Both, and in this order: without any rules the first port is open, too.
-        while !(self.observes(opens) && !self.observes(shuts)) {
+        while !self.observes(opens) || self.observes(shuts) {
             let exited = self.agent.as_mut().and_then(Agent::exited);
             assert!(exited.is_none(), "the agent ended: {exited:?}\n{}", self.evidence());
             assert!(Instant::now() < deadline, "not enforced within {ENFORCED:?}\n{}", self.evidence());
