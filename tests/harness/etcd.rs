@@ -56,15 +56,27 @@ impl Etcd {
         put.header().expect("an answer has a header").revision()
     }
 
-    /// Stores many at one revision for each hundred (etcd's own limit for a transaction is 128).
+    /// Stores many in order, as few revisions as etcd's limits allow: 128 operations and 1.5 MiB for a transaction.
     pub fn put_all(&mut self, resources: &[Resource]) {
-        let Self { netns, runtime, client, .. } = self;
-        for chunk in resources.chunks(100) {
-            let puts: Vec<_> = chunk.iter().map(|r| TxnOp::put(r.key(), r.stored(), None)).collect();
-            netns
-                .enter(|| runtime.block_on(client.txn(Txn::new().and_then(puts))))
-                .expect("etcd takes a transaction");
+        let mut puts = Vec::new();
+        let mut bytes = 0;
+        for resource in resources {
+            let (key, value) = (resource.key(), resource.stored());
+            if puts.len() == 100 || (bytes + value.len() > 1 << 20 && !puts.is_empty()) {
+                self.commit(std::mem::take(&mut puts));
+                bytes = 0;
+            }
+            bytes += value.len();
+            puts.push(TxnOp::put(key, value, None));
         }
+        self.commit(puts);
+    }
+
+    fn commit(&mut self, puts: Vec<TxnOp>) {
+        let Self { netns, runtime, client, .. } = self;
+        netns
+            .enter(|| runtime.block_on(client.txn(Txn::new().and_then(puts))))
+            .expect("etcd takes a transaction");
     }
 
     /// Deletes a key.
