@@ -56,27 +56,24 @@ impl Etcd {
         put.header().expect("an answer has a header").revision()
     }
 
-    /// Stores many in order, as few revisions as etcd's limits allow: 128 operations and 1.5 MiB for a transaction.
+    /// Stores many, in order, in as few transactions as etcd's limits allow: 128 operations, 1.5 MB.
     pub fn put_all(&mut self, resources: &[Resource]) {
-        let mut puts = Vec::new();
-        let mut bytes = 0;
-        for resource in resources {
-            let (key, value) = (resource.key(), resource.stored());
-            if puts.len() == 100 || (bytes + value.len() > 1 << 20 && !puts.is_empty()) {
-                self.commit(std::mem::take(&mut puts));
+        let (mut puts, mut bytes) = (Vec::new(), 0);
+        for (key, value) in resources.iter().map(|resource| (resource.key(), resource.stored())) {
+            if puts.len() == 100 || bytes + value.len() > 1_000_000 {
+                self.transact(std::mem::take(&mut puts));
                 bytes = 0;
             }
-            bytes += value.len();
+            bytes += key.len() + value.len();
             puts.push(TxnOp::put(key, value, None));
         }
-        self.commit(puts);
+        self.transact(puts);
     }
 
-    fn commit(&mut self, puts: Vec<TxnOp>) {
+    fn transact(&mut self, operations: Vec<TxnOp>) {
         let Self { netns, runtime, client, .. } = self;
-        netns
-            .enter(|| runtime.block_on(client.txn(Txn::new().and_then(puts))))
-            .expect("etcd takes a transaction");
+        let txn = client.txn(Txn::new().and_then(operations));
+        netns.enter(|| runtime.block_on(txn)).expect("etcd takes a transaction");
     }
 
     /// Deletes a key.
