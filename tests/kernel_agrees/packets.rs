@@ -149,13 +149,18 @@ fn any_probe() -> impl Strategy<Value = Probe> {
 /// The packet's bytes. `id` is where its family has room for one: the identification of IPv4, the flow label of IPv6.
 pub(crate) fn bytes(probe: &Probe, id: u16) -> Vec<u8> {
     let packet = &probe.packet;
-    let body = match probe.about {
+    let mut body = match probe.about {
         Some(flow) => {
             let [icmp_type, code] = [packet.icmp_type, packet.icmp_code];
             [vec![icmp_type, code, 0, 0, 0, 0, 0, 0], bytes(&FLOWS[flow].probe(false), 1)].concat()
         }
         None => payload(probe),
     };
+    if [Protocol::ICMP, Protocol::ICMPV6].contains(&packet.protocol) {
+        // NAT looks at that of an error, whatever `nf_conntrack_checksum` says.
+        let sum = checksum(&[pseudo_header(packet, body.len()), body.clone()].concat()).to_be_bytes();
+        body[2..4].copy_from_slice(&sum);
+    }
     let mut all = match (packet.source, packet.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let length = (20 + body.len() as u16).to_be_bytes();
@@ -218,9 +223,24 @@ fn payload(probe: &Probe) -> Vec<u8> {
     [&ports, tail].concat()
 }
 
-/// Of an IPv4 header whose own field is zero. The other checksums are not looked at (`nf_conntrack_checksum=0`).
-fn checksum(header: &[u8]) -> u16 {
-    let words = header.chunks_exact(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]])));
-    let sum: u32 = words.sum();
-    !((sum & 0xffff) + (sum >> 16)) as u16
+/// What the checksum of ICMPv6 covers beside the message; that of ICMP covers nothing.
+fn pseudo_header(packet: &Packet, length: usize) -> Vec<u8> {
+    match (packet.source, packet.destination, packet.protocol) {
+        (IpAddr::V6(source), IpAddr::V6(destination), Protocol::ICMPV6) => {
+            let tail = [0, 0, 0, length as u8, 0, 0, 0, packet.protocol.0];
+            [&source.octets()[..], &destination.octets(), &tail].concat()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The Internet checksum; its own field is zero. Those of TCP, UDP and SCTP are not looked at
+/// (`nf_conntrack_checksum=0`).
+fn checksum(bytes: &[u8]) -> u16 {
+    let words = bytes.chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], *w.get(1).unwrap_or(&0)])));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !sum as u16
 }
