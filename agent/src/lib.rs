@@ -7,6 +7,7 @@
 //! | [`calc`] | yes | what should be enforced on this node |
 //! | [`config`] | but for reading files | settings: sources, precedence, syntax |
 //! | [`evaluate`] | yes | what becomes of a packet, from scratch |
+//! | [`reachability`] | yes | whether what is in force cuts the agent off its datastore; [`datastore_route`] finds the way to it |
 //! | [`engine`] | yes | one event of the datastore or of links, carried to the reconciler |
 //! | [`event_loop`] | no | the one place that waits |
 //! | [`health`] [`logging`] | no | what the agent says of itself |
@@ -18,6 +19,7 @@ pub mod calc;
 pub mod client_config;
 pub mod command;
 pub mod config;
+pub mod datastore_route;
 pub mod datastore_write;
 pub mod engine;
 pub mod etcd_client;
@@ -25,5 +27,6 @@ pub mod evaluate;
 pub mod event_loop;
 pub mod health;
 pub mod logging;
+pub mod reachability;
 pub mod store;
 pub mod syncer;

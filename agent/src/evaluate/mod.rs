@@ -7,6 +7,7 @@
 pub mod from_scratch;
 #[cfg(test)]
 mod tests;
+pub mod words;
 
 use dataplane::{
     endpoint::{Claim, LinkFilter, Resolution, resolve},

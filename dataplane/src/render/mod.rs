@@ -24,6 +24,7 @@ mod rule;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod world;
 
 use crate::{
     lists::{ListChanges, Lists},
