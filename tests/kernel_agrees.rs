@@ -45,9 +45,9 @@ use std::{
 use worlds::{HERE, World, world};
 
 /// Packets of one world.
-const PACKETS: usize = 120;
+const PACKETS: usize = 250;
 /// Worlds where nobody says otherwise.
-const WORLDS: u32 = 150;
+const WORLDS: u32 = 300;
 
 #[test]
 fn the_kernel_does_with_every_packet_what_the_semantics_say() {

@@ -3,7 +3,7 @@
 use proto::{
     judge::{Governor, Outcome, Reason, Stage, StageTrial},
     rule::{Action, Direction},
-    settings::EndpointToHostAction,
+    settings::{EndpointToHostAction, Failsafe},
     update::TierDefault,
 };
 
@@ -51,15 +51,16 @@ pub fn reason(trial: &StageTrial) -> String {
         Reason::Established => "the connection is established (or the packet related to one)".into(),
         Reason::Invalid => "connection tracking finds the packet invalid".into(),
         Reason::EssentialIcmpV6 => "ICMPv6 that every link needs (EssentialICMPv6: Allow)".into(),
-        Reason::Failsafe { index, returning: false } => {
-            format!("entry {index} of {} lets it pass, before policy", failsafes(trial.stage.direction()))
+        Reason::Failsafe { entry, returning: false, .. } => {
+            let list = failsafes(trial.stage.direction());
+            format!("{} of {list} lets it pass, before policy", spelled(entry))
         }
-        Reason::Failsafe { index, returning: true } => {
+        Reason::Failsafe { entry, returning: true, .. } => {
             let other = match trial.stage.direction() {
                 Direction::Ingress => Direction::Egress,
                 Direction::Egress => Direction::Ingress,
             };
-            format!("it answers traffic that entry {index} of {} lets pass", failsafes(other))
+            format!("it answers traffic that {} of {} lets pass", spelled(entry), failsafes(other))
         }
         Reason::Rule(rule, action) => format!("{rule}: {}", self::action(*action)),
         Reason::TierDefault { tier, action: TierDefault::Deny } => {
@@ -104,6 +105,14 @@ pub fn action(action: Action) -> &'static str {
         Action::Deny => "Deny",
         Action::Pass => "Pass",
         Action::Log => "Log",
+    }
+}
+
+/// As the lists spell an entry.
+fn spelled(entry: &Failsafe) -> String {
+    match entry.net {
+        Some(net) => format!("{}:{net}:{}", entry.protocol, entry.port),
+        None => format!("{}:{}", entry.protocol, entry.port),
     }
 }
 

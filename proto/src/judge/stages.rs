@@ -357,8 +357,8 @@ impl<'a> Passage<'a> {
 
     /// An entry for traffic of this direction: by destination port, and by the other end where it has a net.
     fn failsafe(&self, direction: Direction, packet: &Packet) -> Option<Reason> {
-        let index = self.entry(direction, (direction, packet), packet.destination_port)?;
-        Some(Reason::Failsafe { index, returning: false })
+        let (index, entry) = self.entry(direction, (direction, packet), packet.destination_port)?;
+        Some(Reason::Failsafe { index, entry, returning: false })
     }
 
     /// Without tracking, the answers to the other direction's failsafe traffic need an entry too (semantics §2.8.3).
@@ -367,11 +367,11 @@ impl<'a> Passage<'a> {
             Direction::Ingress => Direction::Egress,
             Direction::Egress => Direction::Ingress,
         };
-        let index = self.entry(other, (direction, packet), packet.source_port)?;
-        Some(Reason::Failsafe { index, returning: true })
+        let (index, entry) = self.entry(other, (direction, packet), packet.source_port)?;
+        Some(Reason::Failsafe { index, entry, returning: true })
     }
 
-    fn entry(&self, list: Direction, of: (Direction, &Packet), port: u16) -> Option<usize> {
+    fn entry(&self, list: Direction, of: (Direction, &Packet), port: u16) -> Option<(usize, Failsafe)> {
         let (direction, packet) = of;
         let settings = &self.world.settings;
         let entries = match list {
@@ -387,7 +387,7 @@ impl<'a> Passage<'a> {
                 && entry.port == port
                 && entry.net.is_none_or(|net| net.contains(&remote))
         };
-        entries.iter().position(matches)
+        entries.iter().cloned().enumerate().find(|(_, entry)| matches(entry))
     }
 
     /// Tunnels between hosts (semantics §2.5.4, §2.5.6). A packet to the host has a local destination, one of the

@@ -3,7 +3,7 @@
 use crate::{
     id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId, TierName},
     rule::{Action, Direction},
-    settings::EndpointToHostAction,
+    settings::{EndpointToHostAction, Failsafe},
     update::{Member, TierDefault},
 };
 use std::fmt;
@@ -161,7 +161,7 @@ pub enum Reason {
     /// An entry of `FailsafeInboundHostPorts` or `FailsafeOutboundHostPorts`, by its place from 0. `returning`: it is
     /// the answer to traffic that the *other* list's entry lets through.
     #[allow(missing_docs)]
-    Failsafe { index: usize, returning: bool },
+    Failsafe { index: usize, entry: Failsafe, returning: bool },
     /// A rule; the last step has it.
     Rule(RuleRef, Action),
     /// The end of a tier in which no policy matched.

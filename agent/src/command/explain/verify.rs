@@ -196,9 +196,11 @@ impl Experiment<'_> {
         let mut renderer = Renderer::new();
         self.updates.iter().for_each(|update| renderer.apply(update));
         renderer.set_links(self.resolution.dispatch.clone(), self.resolution.wildcard.clone());
-        let plan = diff::full(&renderer.ruleset(), &Observed::default(), &fingerprint);
+        let mut transaction = diff::full(&renderer.ruleset(), &Observed::default(), &fingerprint).transaction;
+        // Nobody else is here.
+        transaction.generation = None;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        runtime.block_on(Kernel::spawn()?.commit(plan.transaction))?;
+        runtime.block_on(Kernel::spawn()?.commit(transaction))?;
         Ok(())
     }
 }
