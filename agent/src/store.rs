@@ -180,9 +180,6 @@ impl Store {
     }
 
     fn put(&mut self, key: ResourceKey, value: &[u8], deltas: &mut Vec<StoreDelta>) {
-        if !is_read(key.kind) {
-            return;
-        }
         let digest = Digest::of(value);
         if let Some(held) = self.held.get_mut(&key).filter(|held| held.digest == digest) {
             held.seen = self.snapshots;
@@ -263,11 +260,6 @@ impl Held {
         self.problems = problems;
         self
     }
-}
-
-/// What kinds are decoded at all: those that something here depends on.
-fn is_read(kind: Kind) -> bool {
-    !matches!(kind, Kind::Node | Kind::IPPool)
 }
 
 /// Whether `calc` is told of it: these two kinds end here.
