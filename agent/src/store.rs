@@ -131,6 +131,11 @@ impl Store {
         self.held.get(key)?.in_force.as_ref()
     }
 
+    /// Everything that is in force.
+    pub fn resources(&self) -> impl Iterator<Item = (&ResourceKey, &Arc<Resource>)> {
+        self.held.iter().filter_map(|(key, held)| Some((key, held.in_force.as_ref()?)))
+    }
+
     /// Everything that is wrong now, object by object.
     pub fn diagnoses(&self) -> impl Iterator<Item = Diagnosis<'_>> {
         self.held.iter().filter_map(|(key, held)| {

@@ -1,7 +1,7 @@
 //! From resources to what should be enforced on this node: [`CalcGraph`].
 //!
 //! Hand-written incremental nodes; the work for a change depends on what it touches, not on the size of the
-//! cluster. `oracle` computes the same answer from scratch, for tests, and random histories hold the two equal.
+//! cluster. `evaluate::from_scratch` computes the same answer naively, and random histories hold the two equal.
 //!
 //! ```text
 //!  StoreDelta
@@ -28,8 +28,6 @@ mod label_index;
 mod labels;
 mod local_filter;
 mod members;
-#[cfg(test)]
-mod oracle;
 mod order;
 mod policy_resolver;
 mod rule_sets;

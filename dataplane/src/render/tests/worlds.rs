@@ -31,21 +31,23 @@ impl World {
     pub(super) fn renderer(&self) -> Renderer {
         let mut renderer = Renderer::new();
         renderer.inputs.flat_max = self.flat_max;
-        renderer.apply(&Update::Settings(Arc::new(self.settings.clone())));
-        for (id, members) in &self.sets {
-            renderer.apply(&Update::SetAdded(*id, kind_of(*id), members.clone()));
-        }
-        for (id, policy) in &self.policies {
-            renderer.apply(&Update::Policy(id.clone(), Arc::new(policy.clone())));
-        }
-        for (name, profile) in &self.profiles {
-            renderer.apply(&Update::Profile(name.clone(), Arc::new(profile.clone())));
-        }
-        for (name, endpoint) in &self.endpoints {
-            renderer.apply(&Update::Endpoint(name.clone(), Arc::new(endpoint.clone())));
-        }
+        self.updates().iter().for_each(|update| renderer.apply(update));
         renderer.set_links(self.governed.clone(), self.wildcard.clone());
         renderer
+    }
+
+    /// This world, told to somebody who knows nothing.
+    pub(super) fn updates(&self) -> Vec<Update> {
+        let mut updates = vec![Update::Settings(Arc::new(self.settings.clone()))];
+        let sets = self.sets.iter().map(|(id, members)| Update::SetAdded(*id, kind_of(*id), members.clone()));
+        updates.extend(sets);
+        let policies = self.policies.iter();
+        updates.extend(policies.map(|(id, policy)| Update::Policy(id.clone(), Arc::new(policy.clone()))));
+        let profiles = self.profiles.iter();
+        updates.extend(profiles.map(|(name, p)| Update::Profile(name.clone(), Arc::new(p.clone()))));
+        let endpoints = self.endpoints.iter();
+        updates.extend(endpoints.map(|(name, e)| Update::Endpoint(name.clone(), Arc::new(e.clone()))));
+        updates
     }
 }
 
