@@ -185,9 +185,6 @@ impl Store {
     }
 
     fn put(&mut self, key: ResourceKey, value: &[u8], deltas: &mut Vec<StoreDelta>) {
-        if !is_read(key.kind) {
-            return;
-        }
         let digest = Digest::of(value);
         if let Some(held) = self.held.get_mut(&key).filter(|held| held.digest == digest) {
             held.seen = self.snapshots;
@@ -268,11 +265,6 @@ impl Held {
         self.problems = problems;
         self
     }
-}
-
-/// What kinds are decoded at all: those that something here depends on.
-fn is_read(kind: Kind) -> bool {
-    !matches!(kind, Kind::Node | Kind::IPPool)
 }
 
 /// Whether `calc` is told of it: these two kinds end here.

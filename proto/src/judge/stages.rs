@@ -27,6 +27,11 @@ const WORKLOAD_ICMPV6: [u8; 6] = [130, 131, 132, 133, 135, 136];
 /// What becomes of a packet on its way.
 pub(super) fn judge(world: &World, packet: &Packet, way: &Way) -> Trial {
     let mut passage = Passage { world, packet: packet.clone(), allowed: None, stages: Vec::new() };
+    if passage.is_vxlan() && !passage.ipv6_off() {
+        // Never tracked, and so never translated.
+        passage.packet = passage.packet.untranslated();
+        passage.packet.state = CtState::Untracked;
+    }
     let verdict = match way {
         Way::In(link) => passage.inward(link),
         Way::Out { link, rerouted } => passage.outward(link, rerouted),
@@ -35,6 +40,8 @@ pub(super) fn judge(world: &World, packet: &Packet, way: &Way) -> Trial {
             Verdict::Passed => {
                 // Marks do not survive; that it is not tracked does.
                 passage.allowed = None;
+                // Translation was on the way out.
+                passage.packet.before_dnat = None;
                 passage.inward(link)
             }
             denied => denied,
@@ -130,7 +137,14 @@ impl<'a> Passage<'a> {
             Stage::PreDnat => of(|endpoint| &endpoint.pre_dnat).then(|| self.pre_dnat(link)),
             Stage::Postrouting => (self.packet.dnat() && self.allowed.is_none())
                 .then(|| self.tracked().unwrap_or_else(|| self.postrouting(link))),
-            Stage::Input => Some(self.tracked().unwrap_or_else(|| self.input(link))),
+            // Tunnels come first, without any endpoint too. An established connection does not make IPIP from
+            // elsewhere welcome; what else is established is no tunnel, as VXLAN is not tracked.
+            Stage::Input => {
+                let established = matches!(self.packet.state, CtState::Established | CtState::Related);
+                let may_be = !established || self.packet.protocol == IPIP;
+                let tunnel = self.encapsulated(Direction::Ingress).filter(|_| may_be);
+                Some(tunnel.or_else(|| self.tracked()).unwrap_or_else(|| self.input(link)))
+            }
             Stage::ForwardIn | Stage::ForwardOut => {
                 Some(self.tracked().unwrap_or_else(|| self.forward(stage, link)))
             }
@@ -214,9 +228,6 @@ impl<'a> Passage<'a> {
     }
 
     fn input(&self, link: &IfName) -> Finding {
-        if let Some(finding) = self.encapsulated(Direction::Ingress) {
-            return finding;
-        }
         if self.world.is_workload(link) {
             return self.workload_to_host();
         }
@@ -390,6 +401,11 @@ impl<'a> Passage<'a> {
         entries.iter().cloned().enumerate().find(|(_, entry)| matches(entry))
     }
 
+    fn is_vxlan(&self) -> bool {
+        let port = self.world.encapsulation.vxlan.get(&self.packet.family()).map(|(port, _)| *port);
+        self.packet.protocol == Protocol::UDP && port == Some(self.packet.untranslated().destination_port)
+    }
+
     /// Tunnels between hosts (semantics §2.5.4, §2.5.6). A packet to the host has a local destination, one of the
     /// host a local source.
     fn encapsulated(&self, direction: Direction) -> Option<Finding> {
@@ -399,15 +415,20 @@ impl<'a> Passage<'a> {
             Direction::Egress => packet.destination,
         };
         let udp = |port: u16| packet.protocol == Protocol::UDP && packet.destination_port == port;
+        let family = packet.family();
         let found = |name, known| {
             let outcome = match (direction, known) {
                 (_, true) => Outcome::Passes,
-                (Direction::Ingress, false) => Outcome::Drops,
+                // Where the reference drops whatever the deny action is.
+                (Direction::Ingress, false) if name == "VXLAN" && family == Family::V4 => Outcome::Drops,
+                (Direction::Ingress, false) => self.denied(),
                 (Direction::Egress, false) => return None,
             };
             Some(Finding::plain(Reason::Encapsulation { name, known }, outcome))
         };
-        let family = packet.family();
+        if self.ipv6_off() {
+            return None;
+        }
         if let Some(hosts) = &encapsulation.ipip
             && packet.protocol == IPIP
             && family == Family::V4

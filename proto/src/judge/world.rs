@@ -112,6 +112,31 @@ pub struct Encapsulation {
     pub wireguard: BTreeMap<Family, u16>,
 }
 
+impl Encapsulation {
+    /// What settings and sets say: calculation keeps a set of the hosts for each kind of tunnel.
+    pub fn of(settings: &Settings, sets: &BTreeMap<SetId, BTreeSet<Member>>) -> Self {
+        let configured = &settings.encapsulation;
+        let nets = |id: SetId| {
+            let net = |member: &Member| match member {
+                Member::Net(net) => Some(*net),
+                Member::Port { .. } => None,
+            };
+            sets.get(&id).into_iter().flatten().filter_map(net).collect::<Vec<_>>()
+        };
+        let vxlan = |family: &Family| configured.vxlan(*family);
+        let port = |family: Family| Some((family, configured.wireguard(family)?));
+        Self {
+            ipip: configured.ipip().then(|| nets(SetId::all_hosts())),
+            vxlan: Family::BOTH
+                .into_iter()
+                .filter(vxlan)
+                .map(|family| (family, (configured.vxlan_port, nets(SetId::all_vxlan()))))
+                .collect(),
+            wireguard: Family::BOTH.into_iter().filter_map(port).collect(),
+        }
+    }
+}
+
 pub(super) fn any_contains(nets: &[IpNet], address: IpAddr) -> bool {
     nets.iter().any(|net| net.contains(&address))
 }

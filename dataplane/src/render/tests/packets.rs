@@ -19,6 +19,8 @@ enum Way {
     /// The link before and after DNAT.
     Out(IfName, IfName),
     Through(IfName, IfName),
+    /// Over `lo`.
+    Within(IfName),
 }
 
 fn way() -> impl Strategy<Value = Way> {
@@ -26,6 +28,7 @@ fn way() -> impl Strategy<Value = Way> {
         link().prop_map(Way::In),
         (link(), link()).prop_map(|(before, after)| Way::Out(before, after)),
         (link(), link()).prop_map(|(from, to)| Way::Through(from, to)),
+        Just(Way::Within(IfName::from("lo"))),
     ]
 }
 
@@ -33,26 +36,51 @@ fn way() -> impl Strategy<Value = Way> {
 fn enforced(ruleset: &Ruleset, packet: &Packet, way: &Way) -> (Fate, usize) {
     let mut kernel = Kernel::new(ruleset);
     let mut packet = packet.clone();
-    let mut hooks = |hooks: &[(Hook, Option<&IfName>, Option<&IfName>)]| {
-        for (hook, iif, oif) in hooks {
-            (packet.iif, packet.oif) = (iif.cloned(), oif.cloned());
-            let fate = kernel.hook(*hook, &mut packet);
-            if fate != Fate::Passed {
-                return fate;
-            }
-        }
-        Fate::Passed
-    };
     let fate = match way {
-        Way::In(link) => hooks(&[(Hook::Input, Some(link), None)]),
-        Way::Out(before, after) => {
-            hooks(&[(Hook::Output, None, Some(before)), (Hook::Postrouting, None, Some(after))])
-        }
+        Way::In(link) => inward(&mut kernel, &mut packet, link),
+        Way::Out(before, after) => outward(&mut kernel, &mut packet, before, after),
         Way::Through(from, to) => {
-            hooks(&[(Hook::Forward, Some(from), Some(to)), (Hook::Postrouting, Some(from), Some(to))])
+            let hooks = [(Hook::Prerouting, None), (Hook::Forward, Some(to)), (Hook::Postrouting, Some(to))];
+            hooks_of(&mut kernel, &mut packet, &hooks.map(|(hook, oif)| (hook, Some(from), oif)))
         }
+        Way::Within(lo) => match outward(&mut kernel, &mut packet, lo, lo) {
+            Fate::Passed => {
+                // Mark, connection and new destination are still there.
+                packet.tracked = true;
+                inward(&mut kernel, &mut packet, lo)
+            }
+            fate => fate,
+        },
     };
     (fate, kernel.logged)
+}
+
+fn inward(kernel: &mut Kernel<'_>, packet: &mut Packet, link: &IfName) -> Fate {
+    hooks_of(kernel, packet, &[(Hook::Prerouting, Some(link), None), (Hook::Input, Some(link), None)])
+}
+
+fn outward(kernel: &mut Kernel<'_>, packet: &mut Packet, before: &IfName, after: &IfName) -> Fate {
+    match hooks_of(kernel, packet, &[(Hook::Output, None, Some(before))]) {
+        Fate::Passed => {
+            // Only DNAT changes the route.
+            let oif = if packet.dnat { after } else { before };
+            hooks_of(kernel, packet, &[(Hook::Postrouting, None, Some(oif))])
+        }
+        fate => fate,
+    }
+}
+
+type AtHook<'a> = (Hook, Option<&'a IfName>, Option<&'a IfName>);
+
+fn hooks_of(kernel: &mut Kernel<'_>, packet: &mut Packet, hooks: &[AtHook<'_>]) -> Fate {
+    for (hook, iif, oif) in hooks {
+        (packet.iif, packet.oif) = (iif.cloned(), oif.cloned());
+        let fate = kernel.hook(*hook, packet);
+        if fate != Fate::Passed {
+            return fate;
+        }
+    }
+    Fate::Passed
 }
 
 /// What the semantics say.
@@ -61,6 +89,7 @@ fn expected(world: &judge::World, packet: &Packet, way: &Way) -> (Fate, usize) {
         Way::In(link) => judge::Way::In(link),
         Way::Out(link, rerouted) => judge::Way::Out { link, rerouted },
         Way::Through(from, to) => judge::Way::Through { from, to },
+        Way::Within(link) => judge::Way::Within(link),
     };
     let trial = Judge::new(world).judge(&judged(packet), &way);
     let fate = match trial.verdict {
@@ -89,7 +118,7 @@ fn judged(packet: &Packet) -> judge::Packet {
         icmp_code: packet.icmp_code,
         hop_limit: packet.hop_limit,
         state,
-        before_dnat: packet.dnat.then_some((packet.destination, packet.destination_port)),
+        before_dnat: packet.dnat.then_some(packet.original),
     }
 }
 
@@ -97,6 +126,7 @@ fn to_judge(world: &World) -> judge::World {
     let shared = world.updates();
     let mut judged = judge::World::default();
     shared.iter().for_each(|update| judged.apply(update));
+    judged.encapsulation = judge::Encapsulation::of(&judged.settings, &judged.sets);
     (judged.governed, judged.wildcard) = (world.governed.clone(), world.wildcard.clone());
     judged
 }
