@@ -1,6 +1,6 @@
 //! The main proof: random worlds and random packets, and the kernel does with each packet what the semantics say.
 //!
-//! One case is a world (settings, host endpoints, tiers, policies, profiles, sets) and a hundred packets. From the
+//! One case is a world (settings, host endpoints, tiers, policies, profiles, sets) and some hundred packets. From the
 //! world's resources two things are made that share no code: calculation and rendering make a ruleset that goes into a
 //! real kernel; the evaluator says what should become of each packet. Packets are real: they arrive on links, or a
 //! process sends them, and conntrack and DNAT do their part.
@@ -31,7 +31,9 @@ use proptest::{
 };
 use proto::{
     id::{IfName, NodeName},
-    judge::{CtState, Packet, Trial, Verdict, Way},
+    judge::{self, CtState, Outcome, Packet, Stage, StageTrial, Trial, Verdict, Way},
+    rule::{Family, Protocol},
+    settings::Settings,
     update::Update,
 };
 use rig::{DNAT, Rig, Seen};
@@ -44,7 +46,7 @@ use std::{
 };
 use worlds::{HERE, World, world};
 
-/// Packets of one world.
+/// Packets of one world, on average.
 const PACKETS: usize = 250;
 /// Worlds where nobody says otherwise.
 const WORLDS: u32 = 300;
@@ -65,7 +67,7 @@ fn the_kernel_does_with_every_packet_what_the_semantics_say() {
         ..Config::default()
     };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let outcome = runner.run(&(world(), vec(probe(), PACKETS)), |(world, probes)| {
+    let outcome = runner.run(&(vec(probe(), 1..2 * PACKETS), world()), |(probes, world)| {
         let complaints = disagreements(&rig, &world, &probes, &mut tally.borrow_mut());
         proptest::prop_assert!(complaints.is_empty(), "{}", complaints.join("\n"));
         Ok(())
@@ -135,7 +137,9 @@ impl Tally {
 fn disagreements(rig: &Rig, world: &World, probes: &[Probe], tally: &mut Tally) -> Vec<String> {
     let links = links();
     let ruleset = rendered(world, &links);
-    let evaluation = Evaluation::new(world.resources.clone(), HERE, Arc::new(world.settings.clone()), &links);
+    let settings = Arc::new(world.settings.clone());
+    let evaluation = Evaluation::new(world.resources.clone(), HERE, settings, &links)
+        .with_encapsulation(tunnels(&world.settings));
     rig.open();
     let free = rig.run(probes);
     rig.enforce(&ruleset);
@@ -145,6 +149,9 @@ fn disagreements(rig: &Rig, world: &World, probes: &[Probe], tally: &mut Tally) 
     for ((probe, free), judged) in probes.iter().zip(free).zip(judged) {
         let Some(passage) = Passage::of(probe, &free, &judged) else { continue };
         let trial = passage.judge(&evaluation);
+        if let Some(complaint) = untracked_otherwise(&passage, &trial, &judged, &evaluation) {
+            complaints.push(format!("{complaint}: {passage:?}\n{trial:#?}"));
+        }
         tally.count(&trial, passage.packet.state, passage.name());
         let came_through = judged.delivered || judged.out.as_ref().is_some_and(|out| out.as_str() != "lo");
         if came_through != (trial.verdict == Verdict::Passed) {
@@ -155,6 +162,46 @@ fn disagreements(rig: &Rig, world: &World, probes: &[Probe], tally: &mut Tally) 
         }
     }
     complaints
+}
+
+/// Whether the kernel tracks what should not be tracked, or the other way round.
+fn untracked_otherwise(
+    passage: &Passage,
+    trial: &Trial,
+    seen: &Seen,
+    evaluation: &Evaluation,
+) -> Option<&'static str> {
+    let is_vxlan = evaluation.world().encapsulation.vxlan.values().any(|(port, _)| {
+        passage.packet.protocol == Protocol::UDP && passage.packet.untranslated().destination_port == *port
+    });
+    if is_vxlan || passage.packet.state == CtState::Untracked {
+        return None;
+    }
+    let early = |stage: &StageTrial| {
+        matches!(stage.stage, Stage::UntrackedIn | Stage::UntrackedOut)
+            && stage.outcome == Outcome::AllowsLater
+    };
+    match (trial.stages.iter().any(early), seen.state == Some(CtState::Untracked)) {
+        (false, true) => Some("the kernel does not track"),
+        (true, false) if seen.state.is_some() => Some("the kernel tracks"),
+        _ => None,
+    }
+}
+
+/// Tunnels as the settings say, without nodes or pools.
+fn tunnels(settings: &Settings) -> judge::Encapsulation {
+    let configured = &settings.encapsulation;
+    let hosts = |family: Family| {
+        let nets = configured.external_nodes.iter().filter(|net| Family::of(net) == family);
+        nets.copied().collect::<Vec<_>>()
+    };
+    let vxlan =
+        |family: Family| configured.vxlan(family).then(|| (family, (configured.vxlan_port, hosts(family))));
+    judge::Encapsulation {
+        ipip: configured.ipip().then(|| hosts(Family::V4)),
+        vxlan: Family::BOTH.into_iter().filter_map(vxlan).collect(),
+        wireguard: Family::BOTH.into_iter().filter_map(|f| Some((f, configured.wireguard(f)?))).collect(),
+    }
 }
 
 /// The links of the rig.
@@ -227,6 +274,16 @@ impl Passage {
             (before, Some(now)) if now != before && now != CtState::Untracked => now,
             (before, _) => before,
         };
+        if free.dnat && judged.state == Some(CtState::Untracked) {
+            // What is not tracked is not translated, and takes the way that its own destination has.
+            let eth0 = IfName::from("eth0");
+            let way = match way {
+                Way::Out { .. } => Way::out(eth0),
+                Way::In(from) | Way::Through { from, .. } => Way::Through { from, to: eth0 },
+                Way::Within(_) => return None,
+            };
+            return Some(Self { packet, way, back_in: false });
+        }
         if free.dnat && matches!(packet.state, CtState::New) {
             translate(&mut packet);
         }
@@ -257,7 +314,7 @@ impl Passage {
 
 /// What the rig's DNAT makes of a packet.
 fn translate(packet: &mut Packet) {
-    let is_tcp = packet.protocol == proto::rule::Protocol::TCP;
+    let is_tcp = packet.protocol == Protocol::TCP;
     let hit = DNAT.iter().find(|(address, port, _, _)| {
         packet.destination == address.parse::<IpAddr>().expect("an address")
             && (*port == 0 || (is_tcp && *port == packet.destination_port))

@@ -6,7 +6,7 @@ use proto::{
     judge::{CtState, Packet},
     rule::Protocol,
 };
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 /// Links on which packets arrive.
 pub(crate) const LINKS: [&str; 4] = ["eth0", "eth1", "eth2", "cali1"];
@@ -21,7 +21,7 @@ pub(crate) enum Origin {
 }
 
 /// A packet to send.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Probe {
     pub(crate) origin: Origin,
     /// As it is before any translation. Its state is for the kernel to tell.
@@ -30,6 +30,14 @@ pub(crate) struct Probe {
     pub(crate) stray: bool,
     /// An ICMP error about one of [`FLOWS`].
     pub(crate) about: Option<usize>,
+}
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, packet, stray, about } = self;
+        // One line, also where proptest asks for many.
+        write!(f, "{}", format_args!("{origin:?} {packet:?} stray {stray} about {about:?}"))
+    }
 }
 
 /// A connection that is open before anything is enforced: where it comes in, its ends, protocol and ports.

@@ -11,7 +11,7 @@ use proto::{
     },
     rule::{Action, Family, IcmpMatch, Port, PortRange, Protocol, Rule, SelectorSide},
     selector::Selector,
-    settings::{DenyAction, EndpointToHostAction, EssentialIcmpV6, Failsafe, Settings},
+    settings::{DenyAction, Encapsulation, EndpointToHostAction, EssentialIcmpV6, Failsafe, Settings},
     update::{InterfaceMatch, TierDefault},
 };
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
@@ -20,7 +20,8 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 pub(crate) const HERE: &str = "here";
 
 /// The categories that policies have.
-const CATEGORIES: &[Category] = &[Category::Normal, Category::NormalAndForward];
+const CATEGORIES: &[Category] =
+    &[Category::Normal, Category::NormalAndForward, Category::Untracked, Category::PreDnat];
 
 /// Addresses of the host, of its links' neighbours, of what is behind them, and of services that are translated.
 pub(crate) const ADDRESSES: [&str; 26] = [
@@ -67,7 +68,7 @@ const NETS: [&str; 12] = [
 ];
 /// Few ports: 22 is a failsafe by default.
 pub(crate) const PORTS: [u16; 6] = [22, 53, 80, 443, 1000, 8080];
-pub(crate) const PROTOCOLS: [u8; 8] = [1, 6, 17, 47, 58, 132, 136, 253];
+pub(crate) const PROTOCOLS: [u8; 9] = [1, 4, 6, 17, 47, 58, 132, 136, 253];
 
 /// What the agent would have read.
 #[derive(Clone)]
@@ -307,6 +308,22 @@ fn rule() -> impl Strategy<Value = Rule<SelectorSide>> {
     )
 }
 
+/// Tunnels, now and then; their hosts are those of `ExternalNodesCIDRList`.
+fn encapsulation() -> impl Strategy<Value = Encapsulation> {
+    let seldom = || prop::bool::weighted(0.1);
+    (seldom(), seldom(), seldom(), seldom(), vec(net(), 0..3)).prop_map(
+        |(ipip, vxlan4, vxlan6, wireguard, external_nodes)| Encapsulation {
+            ipip: Some(ipip),
+            vxlan4: Some(vxlan4),
+            vxlan6,
+            vxlan_port: 8080,
+            wireguard4: wireguard.then_some(1000),
+            wireguard6: wireguard.then_some(1000),
+            external_nodes,
+        },
+    )
+}
+
 fn settings() -> impl Strategy<Value = Settings> {
     let failsafe = (select(vec![6, 17, 132]), select(PORTS.to_vec()), option::weighted(0.4, net()))
         .prop_map(|(protocol, port, net)| Failsafe { protocol: Protocol(protocol), port, net });
@@ -316,8 +333,9 @@ fn settings() -> impl Strategy<Value = Settings> {
     let seldom = || prop::bool::weighted(0.15);
     let flags = (seldom(), seldom(), seldom(), seldom(), seldom());
     let mask = select(vec![0xffff_0000u32, 0xf0, 0x8000_3000]);
-    (lists, to_host, flags, mask).prop_map(
-        |((failsafe_in, failsafe_out), endpoint_to_host, flags, mark_mask)| Settings {
+    (lists, to_host, flags, mask, encapsulation()).prop_map(
+        |((failsafe_in, failsafe_out), endpoint_to_host, flags, mark_mask, encapsulation)| Settings {
+            encapsulation,
             failsafe_in,
             failsafe_out,
             endpoint_to_host,

@@ -16,7 +16,7 @@ use dataplane::{
 use from_scratch::{Definition, Resources, given};
 use proto::{
     id::SetId,
-    judge::{Judge, Packet, Trial, Way, World},
+    judge::{Encapsulation, Judge, Packet, Trial, Way, World},
     key::ResourceKey,
     settings::Settings,
     update::Member,
@@ -51,9 +51,17 @@ impl Evaluation {
             endpoints: enforced.endpoints.into_iter().map(|(name, e)| (name, Arc::new(e))).collect(),
             governed: resolution.dispatch.clone(),
             wildcard: resolution.wildcard.clone(),
+            local: Some(links.iter().flat_map(|(_, link)| link.addresses()).collect()),
             ..World::default()
         };
         Self { resources, world, resolution, definitions }
+    }
+
+    /// With tunnels between hosts, which are not of the resources that [`from_scratch`] reads.
+    #[must_use]
+    pub fn with_encapsulation(mut self, encapsulation: Encapsulation) -> Self {
+        self.world.encapsulation = encapsulation;
+        self
     }
 
     /// What becomes of a packet.

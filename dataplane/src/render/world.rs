@@ -9,15 +9,17 @@ impl Renderer {
     /// have hundreds of thousands.
     pub fn world(&self, addresses: &[IpAddr]) -> World {
         let inputs = &self.inputs;
+        let sets = self.lists.members_at(addresses);
         World {
             settings: inputs.settings.clone(),
-            sets: self.lists.members_at(addresses),
+            encapsulation: Encapsulation::of(&inputs.settings, &sets),
+            sets,
             policies: inputs.policies.clone(),
             profiles: inputs.profiles.clone(),
             endpoints: inputs.endpoints.clone(),
             governed: inputs.governed.clone(),
             wildcard: inputs.wildcard.clone(),
-            encapsulation: Encapsulation::default(),
+            local: None,
         }
     }
 }

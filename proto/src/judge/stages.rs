@@ -406,14 +406,14 @@ impl<'a> Passage<'a> {
         self.packet.protocol == Protocol::UDP && port == Some(self.packet.untranslated().destination_port)
     }
 
-    /// Tunnels between hosts (semantics §2.5.4, §2.5.6). A packet to the host has a local destination, one of the
-    /// host a local source.
+    /// Tunnels between hosts (semantics §2.5.4, §2.5.6): they end at the host's own addresses.
     fn encapsulated(&self, direction: Direction) -> Option<Finding> {
         let (packet, encapsulation) = (&self.packet, &self.world.encapsulation);
-        let remote = match direction {
-            Direction::Ingress => packet.source,
-            Direction::Egress => packet.destination,
+        let (own, remote) = match direction {
+            Direction::Ingress => (packet.destination, packet.source),
+            Direction::Egress => (packet.source, packet.destination),
         };
+        let is_local = self.world.is_local(own);
         let udp = |port: u16| packet.protocol == Protocol::UDP && packet.destination_port == port;
         let family = packet.family();
         let found = |name, known| {
@@ -433,15 +433,17 @@ impl<'a> Passage<'a> {
             && packet.protocol == IPIP
             && family == Family::V4
         {
-            return found("IPIP", any_contains(hosts, remote));
+            return found("IPIP", is_local && any_contains(hosts, remote));
         }
         if let Some((port, hosts)) = encapsulation.vxlan.get(&family)
             && udp(*port)
+            && is_local
         {
             return found("VXLAN", any_contains(hosts, remote));
         }
         if let Some(port) = encapsulation.wireguard.get(&family)
             && udp(*port)
+            && is_local
         {
             return found("WireGuard", true);
         }

@@ -32,6 +32,9 @@ pub struct World {
     pub wildcard: Option<HostEndpointName>,
     /// Encapsulation between hosts; none by default.
     pub encapsulation: Encapsulation,
+    /// The host's own addresses, by which tunnels are told from other traffic; where it is `None`, what the host sends
+    /// is from one of them and what reaches it is to one of them.
+    pub local: Option<BTreeSet<IpAddr>>,
 }
 
 impl World {
@@ -78,6 +81,12 @@ impl World {
     pub fn is_workload(&self, link: &IfName) -> bool {
         let prefixes = &self.settings.workload_prefixes;
         prefixes.iter().any(|prefix| !prefix.is_empty() && link.as_str().starts_with(prefix.as_str()))
+    }
+
+    /// Whether an address is the host's own.
+    pub(super) fn is_local(&self, address: IpAddr) -> bool {
+        let known = |local: &BTreeSet<IpAddr>| address.is_loopback() || local.contains(&address);
+        self.local.as_ref().is_none_or(known)
     }
 
     /// The endpoint of its own that a link has, if it is known.
