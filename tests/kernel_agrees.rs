@@ -209,12 +209,12 @@ fn links() -> LinkTable {
     let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("an address")).collect();
     let lo = addresses(&["127.0.0.0", "127.0.0.1", "::1"]);
     let links = LINKS.iter().zip([
-        ["10.0.0.1", "fd00:0::1"],
-        ["10.0.1.1", "fd00:1::1"],
-        ["10.0.2.1", "fd00:2::1"],
-        ["10.65.0.1", "fd00:65::1"],
+        &["10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1", "fd00::2", "fd00::3"][..],
+        &["10.0.1.1", "fd00:1::1"],
+        &["10.0.2.1", "fd00:2::1"],
+        &["10.65.0.1", "fd00:65::1"],
     ]);
-    let links = links.map(|(name, texts)| (IfName::from(*name), true, addresses(&texts)));
+    let links = links.map(|(name, texts)| (IfName::from(*name), true, addresses(texts)));
     LinkTable::of(links.chain([(IfName::from("lo"), true, lo)]))
 }
 

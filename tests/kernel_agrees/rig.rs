@@ -24,14 +24,15 @@ use std::{
     os::fd::{AsRawFd as _, OwnedFd},
 };
 
-/// What the kernel translates: destination and port (0: any), and to what.
+/// What the kernel translates: destination and port (0: any), and to what. Nobody asks for the host's addresses among
+/// the targets directly: two connections over `lo` with the same ends would make NAT change a source port.
 pub(crate) const DNAT: [(&str, u16, &str, u16); 8] = [
-    ("198.18.0.1", 80, "10.0.0.1", 443),
-    ("198.18.0.1", 0, "10.0.0.1", 0),
+    ("198.18.0.1", 80, "10.0.0.3", 443),
+    ("198.18.0.1", 0, "10.0.0.2", 0),
     ("198.18.0.2", 0, "10.0.1.9", 0),
     ("198.18.0.3", 0, "10.65.0.9", 0),
-    ("fd18::1", 80, "fd00::1", 443),
-    ("fd18::1", 0, "fd00::1", 0),
+    ("fd18::1", 80, "fd00::3", 443),
+    ("fd18::1", 0, "fd00::2", 0),
     ("fd18::2", 0, "fd00:1::9", 0),
     ("fd18::3", 0, "fd00:65::9", 0),
 ];
@@ -179,6 +180,12 @@ fn configure(netns: &Netns) {
         ));
         netns.sysctl(&format!("net.ipv4.conf.{link}.rp_filter"), "0");
         netns.sysctl(&format!("net.ipv4.conf.{link}.send_redirects"), "0");
+    }
+    for address in ["10.0.0.2/24", "10.0.0.3/24", "fd00::2/64", "fd00::3/64"] {
+        netns.ip(&format!(
+            "address add {address} dev eth0{}",
+            if address.contains(':') { " nodad" } else { "" }
+        ));
     }
     netns.ip("route add default dev eth0\nroute add 192.0.2.0/24 dev eth1\n");
     netns.ip("route add ::/0 dev eth0\nroute add 2001:db8::/48 dev eth1\n");
