@@ -275,14 +275,8 @@ impl Passage {
             (before, _) => before,
         };
         if free.dnat && judged.state == Some(CtState::Untracked) {
-            // What is not tracked is not translated, and takes the way that its own destination has.
-            let eth0 = IfName::from("eth0");
-            let way = match way {
-                Way::Out { .. } => Way::out(eth0),
-                Way::In(from) | Way::Through { from, .. } => Way::Through { from, to: eth0 },
-                Way::Within(_) => return None,
-            };
-            return Some(Self { packet, way, back_in: false });
+            // What is not tracked is not translated, and takes a way that it did not take before: no control.
+            return None;
         }
         if free.dnat && matches!(packet.state, CtState::New) {
             translate(&mut packet);

@@ -93,7 +93,7 @@ pub(super) fn verify(experiment: &Experiment<'_>) -> Result<bool, VerifyError> {
     thread::scope(|scope| {
         let done =
             thread::Builder::new().spawn_scoped(scope, || experiment.run()).map_err(VerifyError::Send)?;
-        done.join().unwrap_or_else(|_| Err(VerifyError::Unsupported("the attempt broke down")))
+        done.join().unwrap_or(Err(VerifyError::Unsupported("the attempt broke down")))
     })
 }
 
