@@ -73,7 +73,7 @@ impl Netns {
     }
 
     /// The same with something on its standard input.
-    pub(crate) fn feed(&self, argv: &[&str], input: &str) -> String {
+    pub fn feed(&self, argv: &[&str], input: &str) -> String {
         let mut child = self.enter(|| {
             Command::new(argv[0])
                 .args(&argv[1..])

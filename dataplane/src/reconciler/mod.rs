@@ -304,6 +304,11 @@ impl<R: Render> Reconciler<R> {
         &self.resolution
     }
 
+    /// What renders, with all that it was told.
+    pub fn renderer(&self) -> &R {
+        &self.renderer
+    }
+
     /// Who governs which link, and why; links that are named and do not exist included.
     pub fn governance(&self) -> BTreeMap<IfName, Governance> {
         report::overview(&self.resolution, &self.claims, &self.links)
