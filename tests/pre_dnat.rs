@@ -13,7 +13,7 @@ const ALT: &str = "192.0.2.1:8080";
 /// Translated to [`WEB`].
 const PORT: &str = "192.0.2.1:8055";
 
-const DNAT: &str = "table ip dnat {
+const DNAT: &str = "table ip translation {
     chain pre { type nat hook prerouting priority dstnat; tcp dport 8055 dnat to 192.0.2.1:80; }
 }";
 
