@@ -83,8 +83,9 @@ fn a_link_whose_endpoint_has_none_falls_to_the_wildcards() {
 #[test]
 fn a_foreign_mark_is_no_hand_off() {
     let mut world = world("", &[pre_dnat("p", "role == 'web'", &["Allow TCP to 80"])]);
-    let before = "table inet foreign { chain in {
-        type filter hook prerouting priority -400; meta mark set 0xffff0000; } }";
+    let before = "table inet foreign {
+        chain in { type filter hook prerouting priority -400; meta mark set 0xffff0000; }
+    }";
     world.host().nft(before);
     world.expect(&[("what is allowed still is", WEB, Open), ("a mark allows nothing", ALT, Silent)]);
     world.delete("GlobalNetworkPolicy", "p");
