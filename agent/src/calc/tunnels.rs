@@ -175,3 +175,6 @@ impl Hosts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

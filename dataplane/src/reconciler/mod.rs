@@ -123,6 +123,7 @@ pub struct Reconciler<R = Renderer> {
     not_before: Option<Instant>,
     settled: bool,
     reports: Vec<Report>,
+    untracked_ignored: Option<HostEndpointName>,
     counters: Counters,
 }
 
@@ -155,6 +156,7 @@ impl<R: Render> Reconciler<R> {
             not_before: None,
             settled: false,
             reports: vec![],
+            untracked_ignored: None,
             counters: Counters::default(),
         }
     }
@@ -319,7 +321,20 @@ impl<R: Render> Reconciler<R> {
         endpoint::statuses(&self.claims, &self.links, &self.resolution)
     }
 
+    /// The endpoint of all interfaces, where untracked policy selects it and is ignored.
+    pub fn untracked_ignored(&self) -> Option<&HostEndpointName> {
+        self.untracked_ignored.as_ref()
+    }
+
     fn govern(&mut self) {
+        self.govern_links();
+        if self.renderer.untracked_ignored() != self.untracked_ignored.as_ref() {
+            self.untracked_ignored = self.renderer.untracked_ignored().cloned();
+            self.reports.extend(self.untracked_ignored.clone().map(Report::UntrackedIgnored));
+        }
+    }
+
+    fn govern_links(&mut self) {
         if !std::mem::take(&mut self.ungoverned) {
             return;
         }

@@ -277,6 +277,12 @@ impl Renderer {
         changes
     }
 
+    /// The endpoint of all links, where it has untracked policy: that is ignored on it, as in the reference.
+    pub fn untracked_ignored(&self) -> Option<&HostEndpointName> {
+        let has = |name: &&HostEndpointName| self.inputs.takes_part(name, Stage::UntrackedIn);
+        self.inputs.active_wildcard().filter(has)
+    }
+
     fn take_dispatch(&mut self, changes: &mut Changes) {
         let sets = self.inputs.sets();
         changes.new_sets.extend(sets.difference(&self.sets));
