@@ -284,7 +284,7 @@ impl<R: Render> Reconciler<R> {
             Knowledge::Model => self.follow(now),
         };
         match (work, &self.knowledge) {
-            (None, Knowledge::None) => Some(self.ask_for_dump()),
+            (None, Knowledge::None) if self.not_before.is_none() => Some(self.ask_for_dump()),
             (work, _) => work,
         }
     }

@@ -465,8 +465,8 @@ fn a_storm_of_changes_that_need_no_repair_is_looked_at_about_once_a_second() {
     }
     let during = world.reconciler.counters().dumps - dumps;
     assert!((40..90).contains(&during), "{during} dumps in a minute");
-    world.now += Duration::from_secs(10);
     world.settle();
+    world.now += Duration::from_secs(10);
     world.kernel.delete_table();
     world.reconciler.on_foreign_change(None, world.now);
     assert_eq!(world.run(), ["dump", "commit"], "after some quiet repair is immediate again");
