@@ -129,7 +129,8 @@ fn set() -> SetId {
 }
 
 fn members(which: impl IntoIterator<Item = u8>) -> Vec<Member> {
-    let member = |at: u8| format!("10.{}.0.0/{}", at, if at % 2 == 0 { 32 } else { 16 }).parse().unwrap();
+    let member =
+        |at: u8| format!("10.{}.0.0/{}", at, if at.is_multiple_of(2) { 32 } else { 16 }).parse().unwrap();
     which.into_iter().map(|at| Member::Net(member(at))).collect()
 }
 

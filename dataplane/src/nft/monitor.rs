@@ -223,3 +223,105 @@ fn is_ours(message: Message<'_>) -> bool {
     message.family() == NFPROTO_INET
         && message.attributes().get(NFTA_TABLE_NAME).and_then(Attribute::text) == Some(TABLE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            attribute::Writer,
+            encode::{Header, finish_message},
+            socket::Messages,
+        },
+        *,
+    };
+    use proptest::prelude::*;
+
+    const OWN: u32 = 7;
+
+    /// A message from `port`, of `kind`, with attributes.
+    fn message(port: u32, kind: i32, family: u8, attributes: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let header = Header { kind: (NFNL_SUBSYS | kind) as u16, flags: 0, sequence: 1 };
+        header.write(&mut bytes, family, 0);
+        attributes(&mut Writer(&mut bytes));
+        finish_message(&mut bytes, 0);
+        bytes[12..16].copy_from_slice(&port.to_ne_bytes());
+        bytes
+    }
+
+    fn rule(port: u32, family: u8, table: &str) -> Vec<u8> {
+        message(port, libc::NFT_MSG_NEWRULE, family, |attributes| attributes.text(NFTA_TABLE_NAME, table))
+    }
+
+    fn end(port: u32, generation: u32) -> Vec<u8> {
+        message(port, libc::NFT_MSG_NEWGEN, 0, |attributes| {
+            attributes.be32(NFTA_GEN_ID, generation);
+            attributes.be32(NFTA_GEN_PROC_PID, 42);
+            attributes.text(NFTA_GEN_PROC_NAME, "nft");
+        })
+    }
+
+    #[test]
+    fn only_what_others_did_to_our_table_is_told() {
+        let nft = Program { name: "nft".into(), pid: 42 };
+        let theirs = || Some(TableEvent::Changed(Some(nft.clone())));
+        let cases = [
+            ("ours, by others", vec![rule(9, 1, TABLE), end(9, 2)], theirs()),
+            ("ours, by us", vec![rule(OWN, 1, TABLE), end(OWN, 2)], None),
+            ("our name in another family", vec![rule(9, 2, TABLE), end(9, 2)], None),
+            ("another name", vec![rule(9, 1, "theirs"), end(9, 2)], None),
+            ("another name that begins like ours", vec![rule(9, 1, "portcullis2"), end(9, 2)], None),
+            (
+                "both in one transaction",
+                vec![rule(9, 1, "theirs"), rule(9, 1, TABLE), rule(9, 1, "x"), end(9, 2)],
+                theirs(),
+            ),
+            ("it has not ended yet", vec![rule(9, 1, TABLE)], None),
+            (
+                "theirs, then ours",
+                vec![rule(9, 1, TABLE), end(9, 2), rule(OWN, 1, TABLE), end(OWN, 3)],
+                theirs(),
+            ),
+        ];
+        for (why, messages, expected) in cases {
+            let mut news = News::new(OWN, 1);
+            Messages(&messages.concat()).for_each(|message| news.take(message));
+            assert_eq!(news.event(), expected, "{why}");
+            assert_eq!(news.event(), None, "{why}: told once");
+        }
+    }
+
+    #[test]
+    fn the_audit_sees_what_was_not_told_and_nothing_else() {
+        let cases = [
+            ("all was told", 5, 5, None),
+            ("told after the kernel was asked", 6, 5, None),
+            ("not told", 5, 6, Some(TableEvent::Missed)),
+            ("not told, around the counter's end", u32::MAX, 1, Some(TableEvent::Missed)),
+            ("told, around the counter's end", 1, u32::MAX, None),
+        ];
+        for (why, told, in_force, expected) in cases {
+            let mut news = News::new(OWN, 1);
+            Messages(&end(9, told)).for_each(|message| news.take(message));
+            news.audit(in_force);
+            assert_eq!(news.event(), expected, "{why}");
+            news.audit(in_force);
+            assert_eq!(news.event(), None, "{why}: once");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), at in 0_usize..60, flip: u8) {
+            let mut told = [rule(9, 1, TABLE), end(9, 2)].concat();
+            if let Some(byte) = told.get_mut(at) {
+                *byte ^= flip;
+            }
+            for bytes in [bytes, told] {
+                let mut news = News::new(OWN, 1);
+                Messages(&bytes).for_each(|message| news.take(message));
+                let _ = news.event();
+            }
+        }
+    }
+}
