@@ -14,7 +14,7 @@ use crate::{
 };
 use dataplane::{
     link::{monitor::MonitorError, table::LinkEvent},
-    nft::{Kernel, fingerprint},
+    nft::{Kernel, fingerprint, monitor::TableEvent},
     reconciler::{
         Outcome, Reconciler, Work,
         report::{Level, Report},
@@ -28,7 +28,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -57,6 +57,8 @@ pub struct Inputs {
     pub links: mpsc::Receiver<LinkEvent>,
     /// The task that watches links: its end is the loop's.
     pub monitor: JoinHandle<Result<(), MonitorError>>,
+    /// What others do to our table; nobody tells before [`Outputs::watch_table`] is used.
+    pub table: mpsc::Receiver<TableEvent>,
 }
 
 /// What the loop tells others.
@@ -67,11 +69,16 @@ pub struct Outputs {
     pub health_address: watch::Sender<Option<HealthAddress>>,
     /// How much is logged.
     pub logging: Logging,
+    /// How often the table's watcher looks whether it missed something, if at all.
+    pub audit: watch::Sender<Option<Duration>>,
+    /// Where the table's watcher tells, once there is one.
+    pub watch_table: Option<mpsc::Sender<TableEvent>>,
 }
 
 enum Event {
     Shutdown(&'static str),
     Link(LinkEvent),
+    Table(TableEvent),
     Datastore(SyncEvent),
     Kernel(Answer),
     Deadline,
@@ -122,9 +129,11 @@ pub async fn run(
                 machine.on_answer(answer);
             }
             Event::Link(event) => machine.on_link(event),
+            Event::Table(event) => machine.on_table(event),
             Event::Datastore(event) => machine.on_datastore(event),
             Event::Deadline => {}
         }
+        machine.watch_table(&kernel).await;
         if asked.is_none() {
             asked = machine.reconciler.take_work(Instant::now()).map(|work| ask(kernel.clone(), work));
         }
@@ -161,6 +170,7 @@ impl Inputs {
                 Some(event) => Ok(Event::Link(event)),
                 None => Err(self.why_links_ended().await),
             },
+            Some(event) = self.table.recv() => Ok(Event::Table(event)),
             event = self.datastore.recv() => {
                 event.map(Event::Datastore).ok_or(LoopError::SourceEnded("the datastore's watcher"))
             }
@@ -228,6 +238,34 @@ impl Machine {
         self.reconciler.on_link(event, Instant::now());
     }
 
+    fn on_table(&mut self, event: TableEvent) {
+        debug!(?event, "the table was changed by others");
+        let by = match event {
+            TableEvent::Changed(by) => by,
+            TableEvent::Missed => None,
+        };
+        self.reconciler.on_foreign_change(by, Instant::now());
+    }
+
+    /// Begins once the first ruleset is in force: with a listener a large commit takes half as long again.
+    async fn watch_table(&mut self, kernel: &Kernel) {
+        if !self.reconciler.settled() {
+            return;
+        }
+        let Some(to_loop) = self.outputs.watch_table.take() else { return };
+        let monitor = match kernel.monitor().await {
+            Ok(monitor) => monitor,
+            Err(error) => return without_repair(&error),
+        };
+        self.reconciler.on_watched(monitor.generation(), Instant::now());
+        let audit = self.outputs.audit.subscribe();
+        tokio::spawn(async move {
+            if let Err(error) = monitor.run(to_loop, audit).await {
+                without_repair(&error);
+            }
+        });
+    }
+
     fn on_datastore(&mut self, event: SyncEvent) {
         match event {
             SyncEvent::Health(health) => self.on_datastore_health(health),
@@ -266,6 +304,10 @@ impl Machine {
         }
         let resolved = self.engine.resolved();
         self.outputs.logging.set_level(resolved.log_level());
+        self.outputs.audit.send_if_modified(|every| {
+            let next = resolved.audit_interval();
+            std::mem::replace(every, next) != next
+        });
         // Nobody listens only when the server's task is gone, and then there is nobody to tell.
         let _ = self.outputs.health_address.send_if_modified(|address| {
             let next = resolved.health();
@@ -345,6 +387,10 @@ impl Machine {
             _ => "waiting for the first ruleset".into(),
         })
     }
+}
+
+fn without_repair(error: &io::Error) {
+    error!(%error, "cannot watch what others do to our table: it is not put right before the agent's next start");
 }
 
 fn log(report: &Report) {

@@ -164,20 +164,20 @@ fn the_life_of_a_host() {
         host.is_as_a_fresh_start(&second);
 
         sh("nft flush table inet portcullis && nft add chain inet portcullis theirs");
-        host.reconciler.on_foreign_change(Instant::now());
+        host.reconciler.on_foreign_change(None, Instant::now());
         assert_eq!(host.run(), ["dump", "commit"]);
         host.is_as_a_fresh_start(&second);
 
         sh(
             "nft add set inet portcullis theirs '{ type ipv4_addr; }' && nft insert rule inet portcullis input ip saddr @theirs accept",
         );
-        host.reconciler.on_foreign_change(Instant::now() + Duration::from_secs(10));
+        host.reconciler.on_foreign_change(None, Instant::now() + Duration::from_secs(10));
         std::thread::sleep(Duration::from_millis(20));
         assert_eq!(host.run(), ["dump", "commit"]);
         host.is_as_a_fresh_start(&second);
 
         sh("nft delete table inet portcullis");
-        host.reconciler.on_foreign_change(Instant::now() + Duration::from_secs(20));
+        host.reconciler.on_foreign_change(None, Instant::now() + Duration::from_secs(20));
         std::thread::sleep(Duration::from_millis(40));
         assert_eq!(host.run(), ["dump", "commit"]);
         host.is_as_a_fresh_start(&second);

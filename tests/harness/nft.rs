@@ -8,6 +8,11 @@ impl Netns {
         self.feed(&["nft", "-f", "-"], script);
     }
 
+    /// Gives lines to one nft(8) process; each is a transaction of its own.
+    pub fn interactive_nft(&self, lines: &str) {
+        self.feed(&["nft", "-i"], lines);
+    }
+
     /// The whole ruleset as nft(8) lists it, without handles.
     pub fn ruleset(&self) -> String {
         self.run(&["nft", "list", "ruleset"])

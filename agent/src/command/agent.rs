@@ -11,7 +11,7 @@ use crate::{
 };
 use dataplane::{
     link::monitor,
-    nft::{ForeignTable, Kernel, OpenError},
+    nft::{self, ForeignTable, Kernel, OpenError},
 };
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
@@ -77,8 +77,10 @@ pub async fn run(args: AgentArgs) -> Result<(), AgentError> {
     let (health_address, listen) = watch::channel(resolved.health());
     tokio::spawn(health::serve(health.clone(), listen));
 
-    let inputs = Inputs { datastore, links, monitor };
-    let outputs = Outputs { health, health_address, logging };
+    let (audit, _) = watch::channel(resolved.audit_interval());
+    let (to_loop, table) = mpsc::channel(nft::monitor::EVENTS_MAX);
+    let inputs = Inputs { datastore, links, monitor, table };
+    let outputs = Outputs { health, health_address, logging, audit, watch_table: Some(to_loop) };
     Ok(event_loop::run(engine, kernel, inputs, outputs).await?)
 }
 

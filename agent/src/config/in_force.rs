@@ -10,7 +10,7 @@ use crate::etcd_client::EtcdOptions;
 use proto::settings::{
     DenyAction, Encapsulation, EndpointToHostAction, EssentialIcmpV6, Failsafe, InterfaceExclude, Settings,
 };
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Where resources come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -202,6 +202,16 @@ impl Resolved {
         };
         let host = Some(self.text("HealthHost")).filter(|h| !h.is_empty()).unwrap_or("localhost");
         self.is("HealthEnabled").then(|| HealthAddress { host: host.to_owned(), port })
+    }
+
+    /// How often to look whether a change of our table by others was missed; `None` for never.
+    pub fn audit_interval(&self) -> Option<Duration> {
+        match self.value("NftablesRefreshInterval").typed {
+            Typed::Seconds(seconds) => {
+                Duration::try_from_secs_f64(seconds).ok().filter(|every| !every.is_zero())
+            }
+            _ => None,
+        }
     }
 
     /// Least severity to log.

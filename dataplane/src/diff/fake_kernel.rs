@@ -188,7 +188,7 @@ impl FakeKernel {
     pub fn dump(&self, fingerprint: &dyn Fn(&Rule) -> Fingerprint) -> Observed {
         let mut observed = Observed { generation: self.generation, ..Observed::default() };
         let Some(table) = &self.table else { return observed };
-        observed.table = true;
+        (observed.table, observed.table_as_ours) = (true, true);
         for (name, chain) in &table.chains {
             let rules = chain.rules.iter().map(|(handle, rule)| ObservedRule {
                 handle: *handle,

@@ -45,7 +45,7 @@ pub fn full(desired: &Ruleset, observed: &Observed, fingerprint: &dyn Fn(&Rule) 
     plan
 }
 
-/// Some things cannot be taken out one by one: a set that is not ours, or not as we make it, may be referred to by
+/// Some things cannot be taken out one by one: flags of the table; a set that is not ours, or not as we make it, may be referred to by
 /// anything; a chain that packets pass through cannot become one that is jumped to while jumps lead there. They never
 /// come from us, so the whole table is made anew, in one transaction.
 fn must_rebuild(desired: &Ruleset, observed: &Observed) -> bool {
@@ -53,7 +53,7 @@ fn must_rebuild(desired: &Ruleset, observed: &Observed) -> bool {
     let hooked_now = desired.chains.iter().any(|(name, chain)| {
         chain.base.is_some() && observed.chains.get(name).is_some_and(|observed| observed.base.is_none())
     });
-    foreign_set || hooked_now
+    !observed.table_as_ours || foreign_set || hooked_now
 }
 
 struct Work<'a> {

@@ -4,11 +4,11 @@
 //! another generation than it began in, is thrown away and begun again.
 
 use super::{
-    attribute::{Attribute, Writer},
+    attribute::{Attribute, Attributes, Writer},
     decode,
     error::DumpError,
     socket::{Request, Socket},
-    uapi::{NFPROTO_INET, NFTA_TABLE_NAME, chain, element, rule},
+    uapi::{NFPROTO_INET, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, chain, element, rule},
 };
 use crate::ruleset::{ChainName, Observed, ObservedRule, ObservedSet, SetName, TABLE};
 use std::{collections::BTreeMap, io, time::Duration};
@@ -34,10 +34,8 @@ pub struct ForeignTable {
 /// Everything of our table.
 pub(super) fn dump(socket: &mut Socket) -> Result<Observed, DumpError> {
     attempt(socket, |socket| {
-        let mut observed = Observed { table: table_exists(socket)?, ..Observed::default() };
-        if !observed.table {
-            return Ok(observed);
-        }
+        let Some(flags) = table_flags(socket)? else { return Ok(Observed::default()) };
+        let mut observed = Observed { table: true, table_as_ours: flags == 0, ..Observed::default() };
         ask(socket, (libc::NFT_MSG_GETCHAIN, libc::NFT_MSG_NEWCHAIN), &[], |attributes| {
             observed.chains.extend(decode::chain(attributes));
         })?;
@@ -125,7 +123,8 @@ fn attempt<T>(
     Err(DumpError::KeepsChanging { attempts: ATTEMPTS })
 }
 
-fn table_exists(socket: &mut Socket) -> io::Result<bool> {
+/// `None` where our table does not exist.
+fn table_flags(socket: &mut Socket) -> io::Result<Option<u32>> {
     let mut attributes = Vec::new();
     Writer(&mut attributes).text(NFTA_TABLE_NAME, TABLE);
     let request = Request {
@@ -135,9 +134,13 @@ fn table_exists(socket: &mut Socket) -> io::Result<bool> {
         family: NFPROTO_INET,
         attributes: &attributes,
     };
-    match socket.ask(request, |_, _| {}) {
-        Ok(()) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+    let mut flags = 0;
+    let take = |_, attributes: Attributes<'_>| {
+        flags = attributes.get(NFTA_TABLE_FLAGS).and_then(Attribute::be32).unwrap_or(0);
+    };
+    match socket.ask(request, take) {
+        Ok(()) => Ok(Some(flags)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
 }

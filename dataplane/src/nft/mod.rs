@@ -13,6 +13,7 @@
 //! | `refusal` | yes | which element of many was refused |
 //! | `memory` | no | gives memory back after a large transaction |
 //! | `socket`, `batch` | no | one socket; one batch and its answer |
+//! | `listener`, [`monitor`] | no | what others do to our table, as the kernel tells it |
 //! | `commit`, `dump`, `probe` | no | what [`Kernel`] offers |
 
 mod attribute;
@@ -24,7 +25,9 @@ mod encode;
 mod error;
 mod expression;
 mod key;
+mod listener;
 mod memory;
+pub mod monitor;
 mod probe;
 mod refusal;
 mod socket;
@@ -45,6 +48,7 @@ pub use socket::Options;
 
 use crate::ruleset::{ChainName, Observed, ObservedRule, Transaction};
 use error::thread_ended;
+use monitor::Monitor;
 use socket::Socket;
 use std::{io, sync::mpsc, thread};
 use tokio::sync::oneshot;
@@ -57,6 +61,8 @@ type Job = Box<dyn FnOnce(&mut Socket) + Send>;
 #[derive(Clone, Debug)]
 pub struct Kernel {
     jobs: mpsc::Sender<Job>,
+    /// The address of its socket.
+    port: u32,
     capabilities: Capabilities,
 }
 
@@ -80,7 +86,7 @@ impl Kernel {
             // The socket is made here, since it must not leave its thread.
             let mut socket = match probe::open(options) {
                 Ok((socket, capabilities)) => {
-                    let _ = opened.send(Ok(capabilities));
+                    let _ = opened.send(Ok((socket.port(), capabilities)));
                     socket
                 }
                 Err(error) => {
@@ -91,13 +97,21 @@ impl Kernel {
             queue.into_iter().for_each(|job| job(&mut socket));
         };
         thread::Builder::new().name("nf_tables".to_owned()).spawn(serve).map_err(OpenError::Thread)?;
-        let capabilities = wait.recv().map_err(|_| OpenError::Socket(thread_ended()))??;
-        Ok(Self { jobs, capabilities })
+        let (port, capabilities) = wait.recv().map_err(|_| OpenError::Socket(thread_ended()))??;
+        Ok(Self { jobs, port, capabilities })
     }
 
     /// What this kernel can do.
     pub fn capabilities(&self) -> Capabilities {
         self.capabilities
+    }
+
+    /// Begins to watch what others do to our table, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn monitor(&self) -> io::Result<Monitor> {
+        Monitor::subscribe(self.clone()).await
     }
 
     /// Puts a transaction into force. It goes on where the caller stops waiting.

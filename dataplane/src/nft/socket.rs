@@ -59,9 +59,14 @@ impl Socket {
         set_option(fd, libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1)?;
         set_option(fd, libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1)?;
         set_buffer(fd, (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF), options.send_buffer)?;
-        set_buffer(fd, (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), options.receive_buffer)?;
+        set_receive_buffer(fd, options.receive_buffer)?;
         let send_limit = option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF)?.saturating_sub(SEND_RESERVE_BYTES);
         Ok(Self { socket, buffer: vec![0; RECEIVE_BYTES], sequence: 0, send_limit })
+    }
+
+    /// The address by which the kernel tells others whose transaction it was.
+    pub(super) fn port(&self) -> u32 {
+        self.socket.portid()
     }
 
     /// Most bytes that one send takes.
@@ -181,6 +186,8 @@ pub(super) struct Message<'a> {
     pub(super) kind: u16,
     pub(super) flags: u16,
     pub(super) sequence: u32,
+    /// Whom it answers, or whose transaction it tells of.
+    pub(super) port: u32,
     payload: &'a [u8],
 }
 
@@ -231,7 +238,7 @@ impl<'a> Iterator for Messages<'a> {
         let length = word(0) as usize;
         let payload = self.0.get(NLMSG_HEADER_BYTES..length)?;
         self.0 = self.0.get(aligned(length)..).unwrap_or_default();
-        Some(Message { kind: half(4), flags: half(6), sequence: word(8), payload })
+        Some(Message { kind: half(4), flags: half(6), sequence: word(8), port: word(12), payload })
     }
 }
 
@@ -255,6 +262,23 @@ fn set_buffer(fd: RawFd, (force, ordinary): (i32, i32), bytes: usize) -> io::Res
         }
         result => result,
     }
+}
+
+/// Sets the receive buffer, past the limit of the system where we may.
+pub(super) fn set_receive_buffer(fd: RawFd, bytes: usize) -> io::Result<()> {
+    set_buffer(fd, (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), bytes)
+}
+
+/// Lets the kernel run a filter on each datagram before it is queued; what it refuses takes no room and wakes nobody.
+pub(super) fn attach_filter(fd: RawFd, filter: &mut [libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).expect("it is short"),
+        filter: filter.as_mut_ptr(),
+    };
+    let (pointer, length) = ((&raw const program).cast(), size_of::<libc::sock_fprog>() as libc::socklen_t);
+    // SAFETY: the program and the filter that it points to live through the call, which copies both.
+    let result = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, pointer, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {

@@ -76,6 +76,16 @@ pub(super) mod data {
 /// `NFTA_GEN_ID`.
 pub(super) const NFTA_GEN_ID: u16 = 1;
 
+/// `NFTA_GEN_PROC_PID`, `NFTA_GEN_PROC_NAME`.
+pub(super) const NFTA_GEN_PROC_PID: u16 = 2;
+pub(super) const NFTA_GEN_PROC_NAME: u16 = 3;
+
+/// `NFTA_TABLE_FLAGS`.
+pub(super) const NFTA_TABLE_FLAGS: u16 = 2;
+
+/// `NFNLGRP_NFTABLES`: where transactions are told.
+pub(super) const NFNLGRP_NFTABLES: u32 = 7;
+
 /// Data type of a verdict map.
 pub(super) const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
 

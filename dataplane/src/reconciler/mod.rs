@@ -26,6 +26,7 @@ use crate::{
     diff::{self, Model, Need, Plan},
     endpoint::{self, Claim, LinkFilter, Resolution},
     link::table::{LinkEvent, LinkTable},
+    nft::monitor::Program,
     render::{Changes, Renderer},
     ruleset::{ChainName, Change, Fingerprint, Observed, ObservedRule, Rule, Transaction},
 };
@@ -54,9 +55,10 @@ const STALE_MAX: u32 = 3;
 /// help, and the attempts slow down.
 const REFUSALS_MAX: u32 = 64;
 
-/// Repairs that come sooner than this after one another are in a fight with another program: they wait longer and
-/// longer, up to [`RETRY_MAX`].
-const REPAIR_QUIET: Duration = Duration::from_secs(5);
+/// A look at what others did makes the pause before the next twice as long, and so much quiet half as long again. In a
+/// storm, or a fight with another program, the table is so looked at about once a second; what comes now and then is
+/// answered at once.
+const REPAIR_QUIET: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 enum Outstanding {
@@ -120,6 +122,10 @@ pub struct Reconciler<R = Renderer> {
     repairing: bool,
     repairs: u32,
     last_repair: Option<Instant>,
+    /// Who changed our table last.
+    culprit: Option<Program>,
+    /// Of the netns' ruleset, after what we last read or wrote.
+    generation: Option<u32>,
     not_before: Option<Instant>,
     settled: bool,
     reports: Vec<Report>,
@@ -153,6 +159,8 @@ impl<R: Render> Reconciler<R> {
             repairing: false,
             repairs: 0,
             last_repair: None,
+            culprit: None,
+            generation: None,
             not_before: None,
             settled: false,
             reports: vec![],
@@ -190,17 +198,24 @@ impl<R: Render> Reconciler<R> {
         self.ungoverned |= self.links.apply(event, now);
     }
 
-    /// Others changed our table, or may have: it is read again.
-    pub fn on_foreign_change(&mut self, now: Instant) {
+    /// Others changed our table, or may have: it is read again. `by`: who did, where that is known.
+    pub fn on_foreign_change(&mut self, by: Option<Program>, now: Instant) {
+        self.counters.foreign_changes += 1;
         (self.disturbed, self.repairing) = (true, true);
-        let fighting = self.last_repair.is_some_and(|last| now.duration_since(last) < REPAIR_QUIET);
-        if !fighting {
-            self.repairs = 0;
-        } else if let Some(last) = self.last_repair {
+        self.culprit = by.or(self.culprit.take());
+        self.forgive(now);
+        if let (Some(last), 1..) = (self.last_repair, self.repairs) {
             self.wait_until(last + pause(self.repairs));
         }
         if !matches!(self.outstanding, Some(Outstanding::Dump)) {
             self.distrust();
+        }
+    }
+
+    /// Others' changes are told from this generation on: what we know must not be older.
+    pub fn on_watched(&mut self, generation: u32, now: Instant) {
+        if self.generation != Some(generation) {
+            self.on_foreign_change(None, now);
         }
     }
 
@@ -233,7 +248,8 @@ impl<R: Render> Reconciler<R> {
     pub fn on_committed(&mut self, outcome: Outcome, now: Instant) {
         let Some(Outstanding::Commit(committing)) = self.outstanding.take() else { return };
         match outcome {
-            Outcome::InForce { handles, left_behind } => {
+            Outcome::InForce { generation, handles, left_behind } => {
+                self.generation = Some(generation);
                 self.in_force(*committing, handles, now);
                 self.reports.extend(left_behind.map(Report::LeftBehind));
             }
@@ -270,7 +286,7 @@ impl<R: Render> Reconciler<R> {
             Knowledge::Model => self.follow(now),
         };
         match (work, &self.knowledge) {
-            (None, Knowledge::None) => Some(self.ask_for_dump()),
+            (None, Knowledge::None) if self.not_before.is_none() => Some(self.ask_for_dump()),
             (work, _) => work,
         }
     }
@@ -370,7 +386,8 @@ impl<R: Render> Reconciler<R> {
         }
         if plan.transaction.is_empty() {
             let committing = Committing { plan, additions: vec![], full: true, copy: None, started: now };
-            self.learn(committing, None);
+            self.generation = Some(observed.generation);
+            self.learn(committing, None, now);
             return None;
         }
         Some(self.commit(plan, true, now))
@@ -412,17 +429,25 @@ impl<R: Render> Reconciler<R> {
 
     fn in_force(&mut self, committing: Committing, handles: Option<Vec<u64>>, now: Instant) {
         self.counters.commits += 1;
+        let took = now.duration_since(committing.started);
         if committing.full && self.repairing {
             self.counters.repairs += 1;
-            self.repairs += 1;
-            self.last_repair = Some(now);
+            self.reports.push(Report::Repaired { by: self.culprit.take(), took });
         }
-        let full = committing.full;
-        self.reports.push(Report::InForce { full, took: now.duration_since(committing.started) });
-        self.learn(committing, handles);
+        self.reports.push(Report::InForce { full: committing.full, took });
+        self.learn(committing, handles, now);
     }
 
-    fn learn(&mut self, mut committing: Committing, handles: Option<Vec<u64>>) {
+    fn learn(&mut self, mut committing: Committing, handles: Option<Vec<u64>>, now: Instant) {
+        if committing.full && self.repairing {
+            // Whether or not there was something to mend: looking costs, too.
+            self.forgive(now);
+            self.repairs += 1;
+            (self.last_repair, self.culprit) = (Some(now), None);
+            if self.disturbed {
+                self.wait_until(now + pause(self.repairs));
+            }
+        }
         if let Some(handles) = handles {
             committing.plan.take_handles(&committing.additions, &handles);
         }
@@ -475,6 +500,15 @@ impl<R: Render> Reconciler<R> {
     fn distrust(&mut self) {
         self.knowledge = Knowledge::None;
         self.pending = None;
+    }
+
+    /// Each second of quiet halves the pause.
+    fn forgive(&mut self, now: Instant) {
+        let Some(last) = &mut self.last_repair else { return };
+        let quiet = now.duration_since(*last).as_secs() / REPAIR_QUIET.as_secs();
+        let quiet = u32::try_from(quiet).unwrap_or(u32::MAX).min(self.repairs);
+        self.repairs -= quiet;
+        *last += REPAIR_QUIET * quiet;
     }
 
     fn wait_until(&mut self, at: Instant) {

@@ -5,6 +5,7 @@ use super::isolation::Refusal;
 use crate::{
     endpoint::{Claim, Idle, Resolution},
     link::table::LinkTable,
+    nft::monitor::Program,
 };
 use proto::{
     id::{HostEndpointName, IfName},
@@ -80,6 +81,9 @@ pub enum Report {
     /// A transaction is in force.
     #[allow(missing_docs)]
     InForce { full: bool, took: Duration },
+    /// What others did to our table was undone.
+    #[allow(missing_docs)]
+    Repaired { by: Option<Program>, took: Duration },
     /// The previous ruleset stays in force; another attempt follows.
     #[allow(missing_docs)]
     Retry { reason: String, pause: Duration },
@@ -104,7 +108,7 @@ impl Report {
             // Members of lists come and go by the second: that is for those who look for it.
             Self::InForce { full: false, .. } => Level::Debug,
             Self::Idle { .. } | Self::UntrackedIgnored(_) => Level::Warn,
-            Self::PatternIgnored(_) | Self::LeftBehind(_) => Level::Warn,
+            Self::PatternIgnored(_) | Self::LeftBehind(_) | Self::Repaired { .. } => Level::Warn,
             Self::Retry { .. } | Self::Isolated { .. } => Level::Error,
         }
     }
@@ -137,6 +141,12 @@ impl fmt::Display for Report {
             Self::PatternIgnored(error) => write!(f, "InterfaceExclude: pattern ignored: {error}"),
             Self::InForce { full: true, took } => write!(f, "ruleset compared and in force after {took:?}"),
             Self::InForce { full: false, took } => write!(f, "change in force after {took:?}"),
+            Self::Repaired { by: Some(by), took } => {
+                write!(f, "{by} changed our table; put right in {took:?}")
+            }
+            Self::Repaired { by: None, took } => {
+                write!(f, "another program changed our table; put right in {took:?}")
+            }
             Self::Retry { reason, pause } => {
                 write!(f, "{reason}; the previous ruleset stays in force, next attempt in {pause:?}")
             }

@@ -78,7 +78,11 @@ impl World {
             }
             Work::Commit(transaction) => {
                 let outcome = match self.kernel.commit(&transaction) {
-                    Ok(handles) => Outcome::InForce { handles: Some(handles), left_behind: None },
+                    Ok(handles) => Outcome::InForce {
+                        generation: self.kernel.generation,
+                        handles: Some(handles),
+                        left_behind: None,
+                    },
                     Err(refused) => match refused.index {
                         None => Outcome::Overtaken,
                         Some(index) => {
@@ -244,7 +248,9 @@ fn what_arrives_while_a_commit_is_out_goes_into_the_next() {
         assert_eq!(world.reconciler.take_work(world.now), None);
     }
     world.kernel.commit(&first).unwrap();
-    world.reconciler.on_committed(Outcome::InForce { handles: None, left_behind: None }, world.now);
+    world
+        .reconciler
+        .on_committed(Outcome::InForce { generation: 0, handles: None, left_behind: None }, world.now);
     assert_eq!(world.run(), ["commit"], "two thousand changes, one commit");
     assert!(world.kernel.ruleset().to_string().contains("2999"));
 }
@@ -280,7 +286,7 @@ fn others_that_write_all_the_time_do_not_keep_us_from_writing() {
     let mut world = World::started(web(), &["eth0"]);
     // Our own handles are no longer good, so that a plan on a dump is needed.
     world.kernel.delete_table();
-    world.reconciler.on_foreign_change(world.now);
+    world.reconciler.on_foreign_change(None, world.now);
     let mut attempts = 0;
     while let Some(work) = world.reconciler.take_work(world.now) {
         if matches!(work, Work::Commit(_)) {
@@ -414,7 +420,7 @@ fn what_others_do_to_our_table_is_undone() {
         let mut world = World::started(web(), &["eth0"]);
         let before = world.kernel.ruleset();
         meddle(&mut world.kernel);
-        world.reconciler.on_foreign_change(world.now);
+        world.reconciler.on_foreign_change(None, world.now);
         assert_eq!(world.run(), ["dump", "commit"], "{why}");
         assert_eq!(world.kernel.ruleset(), before, "{why}");
         assert_eq!(world.reconciler.counters().repairs, 1, "{why}");
@@ -427,7 +433,7 @@ fn a_fight_with_another_program_slows_down() {
     let start = world.now;
     for _ in 0..9 {
         world.kernel.foreign_rule(&ChainName::new("input"));
-        world.reconciler.on_foreign_change(world.now);
+        world.reconciler.on_foreign_change(None, world.now);
         world.settle();
     }
     assert!(world.now - start > Duration::from_secs(1), "{:?}", world.now - start);
@@ -437,13 +443,60 @@ fn a_fight_with_another_program_slows_down() {
 #[test]
 fn a_change_by_others_during_a_dump_is_seen() {
     let mut world = World::started(web(), &["eth0"]);
-    world.reconciler.on_foreign_change(world.now);
+    world.reconciler.on_foreign_change(None, world.now);
     let Some(Work::Dump) = world.reconciler.take_work(world.now) else { unreachable!() };
     let dump = world.kernel.dump(&fingerprint);
     world.kernel.foreign_rule(&ChainName::new("input"));
-    world.reconciler.on_foreign_change(world.now);
+    world.reconciler.on_foreign_change(None, world.now);
     world.reconciler.on_dumped(Ok(dump), world.now);
+    assert!(world.run().is_empty(), "who is busy with our table is looked at again after a pause");
+    world.now += Duration::from_millis(10);
     assert_eq!(world.run(), ["dump", "commit"]);
+}
+
+#[test]
+fn a_storm_of_changes_that_need_no_repair_is_looked_at_about_once_a_second() {
+    let mut world = World::started(web(), &["eth0"]);
+    let dumps = world.reconciler.counters().dumps;
+    for _ in 0..60_000 {
+        world.reconciler.on_foreign_change(None, world.now);
+        world.run();
+        world.now += Duration::from_millis(1);
+    }
+    let during = world.reconciler.counters().dumps - dumps;
+    assert!((40..90).contains(&during), "{during} dumps in a minute");
+    world.settle();
+    world.now += Duration::from_secs(10);
+    world.kernel.delete_table();
+    world.reconciler.on_foreign_change(None, world.now);
+    assert_eq!(world.run(), ["dump", "commit"], "after some quiet repair is immediate again");
+}
+
+#[test]
+fn what_others_did_before_they_were_watched_is_seen_by_the_generation() {
+    let mut world = World::started(web(), &["eth0"]);
+    world.reconciler.on_watched(world.kernel.generation, world.now);
+    assert!(world.run().is_empty(), "nothing was done");
+    world.kernel.foreign_rule(&ChainName::new("input"));
+    world.kernel.generation += 1;
+    world.reconciler.on_watched(world.kernel.generation, world.now);
+    assert_eq!(world.run(), ["dump", "commit"]);
+}
+
+#[test]
+fn people_are_told_who_changed_our_table() {
+    let mut world = World::started(web(), &["eth0"]);
+    world.kernel.delete_table();
+    world.reports.clear();
+    let by = Program { name: "nft".into(), pid: 77 };
+    world.reconciler.on_foreign_change(Some(by), world.now);
+    world.reconciler.on_foreign_change(None, world.now);
+    world.run();
+    let told: Vec<_> = world.reports.iter().filter(|r| r.level() == Level::Warn).collect();
+    assert!(
+        matches!(told[..], [Report::Repaired { by: Some(by), .. }] if by.to_string() == "nft (process 77)"),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -475,7 +528,7 @@ fn a_change_by_others_while_a_commit_is_out_is_seen() {
     world.reconciler.on_updates(vec![policy("web", &[443])]);
     let work = world.reconciler.take_work(world.now).unwrap();
     world.kernel.foreign_rule(&ChainName::new("input"));
-    world.reconciler.on_foreign_change(world.now);
+    world.reconciler.on_foreign_change(None, world.now);
     world.perform(work);
     assert_eq!(world.run(), ["dump", "commit"]);
     assert!(
@@ -500,9 +553,10 @@ fn handles_that_are_not_known_are_asked_for() {
             // As the kernel answers to a large transaction.
             Work::Commit(transaction) => {
                 world.kernel.commit(&transaction).unwrap();
-                world
-                    .reconciler
-                    .on_committed(Outcome::InForce { handles: None, left_behind: None }, world.now);
+                world.reconciler.on_committed(
+                    Outcome::InForce { generation: 0, handles: None, left_behind: None },
+                    world.now,
+                );
             }
             work => drop(world.perform(work)),
         }

@@ -64,6 +64,8 @@ pub enum Work {
 pub enum Outcome {
     /// It is in force.
     InForce {
+        /// Generation of the netns' ruleset after it.
+        generation: u32,
         /// Of the rules added, in order, where the kernel told.
         handles: Option<Vec<u64>>,
         /// What nothing reaches any more could not be removed.
@@ -87,8 +89,9 @@ pub enum Outcome {
 impl From<Result<Committed, CommitError>> for Outcome {
     fn from(result: Result<Committed, CommitError>) -> Self {
         match result {
-            Ok(Committed { handles, left_behind, .. }) => {
-                Self::InForce { handles, left_behind: left_behind.map(|error| with_causes(&error)) }
+            Ok(Committed { generation, handles, left_behind }) => {
+                let left_behind = left_behind.map(|error| with_causes(&error));
+                Self::InForce { generation, handles, left_behind }
             }
             Err(CommitError::Refused { change, index, errno, .. }) => {
                 Self::Refused { index, change, reason: errno.to_string() }
@@ -119,6 +122,8 @@ pub struct Counters {
     pub dumps: u64,
     pub commits: u64,
     pub commit_errors: u64,
+    /// Events that others changed our table, or may have.
+    pub foreign_changes: u64,
     /// Commits that undid what others had done to our table.
     pub repairs: u64,
     /// Objects that the kernel refused and for which something stands in now.

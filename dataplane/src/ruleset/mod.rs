@@ -368,6 +368,8 @@ pub struct Observed {
     pub generation: u32,
     /// Whether the table exists.
     pub table: bool,
+    /// Whether it has no flags, as we make it: a dormant table enforces nothing.
+    pub table_as_ours: bool,
     /// Its chains.
     pub chains: BTreeMap<ChainName, ObservedChain>,
     /// Its sets by name as text, those too that are not ours.

@@ -26,7 +26,6 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     Parameter::new("IptablesFilterAllowAction", ALLOW, "ACCEPT").non_zero().die_on_fail().nothing(OWN_TABLE),
     Parameter::new("IptablesMangleAllowAction", ALLOW, "ACCEPT").non_zero().die_on_fail().nothing(OWN_TABLE),
     Parameter::new("IptablesRefreshInterval", Kind::Seconds, "180").nothing(BY_EVENT),
-    Parameter::new("NftablesRefreshInterval", Kind::Seconds, "180").nothing(BY_EVENT),
     Parameter::new("IpsetsRefreshInterval", Kind::Seconds, "90").nothing(BY_EVENT),
     Parameter::new("InterfaceRefreshInterval", Kind::Seconds, "90").nothing(BY_EVENT),
     Parameter::new("IptablesPostWriteCheckIntervalSecs", Kind::Seconds, "5").nothing(BY_EVENT),

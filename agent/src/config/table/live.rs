@@ -122,6 +122,8 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     Parameter::new("ExternalNodesCIDRList", Kind::Nets, "")
         .die_on_fail()
         .doc("Hosts without a Node resource whose tunnels are accepted like those of nodes: addresses and nets, separated by commas."),
+    Parameter::new("NftablesRefreshInterval", Kind::Seconds, "180")
+        .doc("Others' changes of our table are undone by event; so often, in seconds, it is checked that none was missed. 0 for never."),
     // What tells about the process.
     Parameter::new("LogSeverityScreen", Kind::OneOf(SEVERITIES), "INFO")
         .doc("Least severity that is logged to standard error: TRACE, DEBUG, INFO, WARNING, ERROR, FATAL; none for nothing."),

@@ -69,7 +69,7 @@ fn act(world: &mut World, step: &Step) {
                     world.kernel.foreign_base(&ChainName::new("x"), Base { hook: Hook::Output, priority: 1 })
                 }
             }
-            world.reconciler.on_foreign_change(world.now);
+            world.reconciler.on_foreign_change(None, world.now);
         }
         Step::Refuse(refuse) => world.kernel.refuse_rule = refuse.then_some(forbids_666),
         Step::Wait => world.settle(),
