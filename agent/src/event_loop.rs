@@ -8,6 +8,7 @@ use crate::{
     engine::{ConfigurationChange, Engine},
     health::{Health, Status},
     logging::Logging,
+    status::desk::{Desk, Question},
     syncer::{self, SyncEvent},
 };
 use dataplane::{
@@ -52,6 +53,8 @@ pub struct Inputs {
     pub datastore: mpsc::Receiver<SyncEvent>,
     /// What links do.
     pub links: mpsc::Receiver<LinkEvent>,
+    /// What people want to know.
+    pub questions: mpsc::Receiver<Question>,
     /// The task that watches links: its end is the loop's.
     pub monitor: JoinHandle<Result<(), MonitorError>>,
 }
@@ -64,6 +67,8 @@ pub struct Outputs {
     pub health_address: watch::Sender<Option<HealthAddress>>,
     /// How much is logged.
     pub logging: Logging,
+    /// Notes what passes, for those who ask.
+    pub desk: Desk,
 }
 
 enum Event {
@@ -71,6 +76,7 @@ enum Event {
     Link(LinkEvent),
     Datastore(SyncEvent),
     Kernel(Answer),
+    Question(Question),
     Deadline,
 }
 
@@ -111,6 +117,10 @@ pub async fn run(
             }
             Event::Link(event) => machine.on_link(event),
             Event::Datastore(event) => machine.on_datastore(event),
+            Event::Question(question) => {
+                machine.outputs.desk.answer(question, (&machine.engine, &machine.reconciler), Instant::now());
+                continue;
+            }
             Event::Deadline => {}
         }
         if asked.is_none() {
@@ -149,6 +159,8 @@ impl Inputs {
                 Some(event) => Ok(Event::Link(event)),
                 None => Err(self.why_links_ended().await),
             },
+            // Before the datastore: it is in a flood of changes that people ask, and few ask at once.
+            Some(question) = self.questions.recv() => Ok(Event::Question(question)),
             event = self.datastore.recv() => {
                 event.map(Event::Datastore).ok_or(LoopError::SourceEnded("the datastore's watcher"))
             }
@@ -215,11 +227,13 @@ impl Machine {
         match event {
             SyncEvent::Health(health) => self.on_datastore_health(health),
             event => {
+                self.outputs.desk.on_event(&event, Instant::now());
                 let step = self.engine.on_datastore(event);
                 if let Some(change) = step.configuration {
                     self.on_configuration(change);
                 }
                 if !step.updates.is_empty() {
+                    self.outputs.desk.on_updates(&step.updates);
                     self.reconciler.on_updates(step.updates);
                 }
             }
@@ -227,6 +241,7 @@ impl Machine {
     }
 
     fn on_datastore_health(&mut self, health: syncer::Health) {
+        self.outputs.desk.on_event(&SyncEvent::Health(health.clone()), Instant::now());
         match &health {
             syncer::Health::Connected => info!("connected to the datastore"),
             syncer::Health::Lost { reason } => {
@@ -248,6 +263,7 @@ impl Machine {
             warn!(parameter, "this setting has changed and takes effect at the next start of the agent");
         }
         let resolved = self.engine.resolved();
+        self.outputs.desk.on_configuration(resolved);
         self.outputs.logging.set_level(resolved.log_level());
         // Nobody listens only when the server's task is gone, and then there is nobody to tell.
         let _ = self.outputs.health_address.send_if_modified(|address| {
@@ -270,7 +286,9 @@ impl Machine {
     fn tell(&mut self) {
         for report in self.reconciler.take_reports() {
             log(&report);
+            self.outputs.desk.on_report(&report, Instant::now());
         }
+        self.outputs.desk.tell(&self.reconciler, Instant::now());
         self.report_health();
     }
 

@@ -24,12 +24,12 @@ mod contribution;
 mod difference;
 mod ip_sets;
 mod label_index;
-mod labels;
+pub(crate) mod labels;
 mod local_filter;
 mod members;
 #[cfg(test)]
 mod oracle;
-mod order;
+pub(crate) mod order;
 mod policy_resolver;
 mod rule_sets;
 mod sequencer;

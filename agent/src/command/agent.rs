@@ -6,13 +6,20 @@ use crate::{
     engine::Engine,
     event_loop::{self, Inputs, LoopError, Outputs},
     health::{self, Health},
+    lint::{self, run_time::Findings},
     logging::{self, LoggingError},
+    status::{
+        self,
+        desk::{self, Desk},
+    },
     syncer::{self, etcd, file},
 };
 use dataplane::{
     link::monitor,
     nft::{ForeignTable, Kernel, OpenError},
 };
+use proto::id::NodeName;
+use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
@@ -77,8 +84,21 @@ pub async fn run(args: AgentArgs) -> Result<(), AgentError> {
     let (health_address, listen) = watch::channel(resolved.health());
     tokio::spawn(health::serve(health.clone(), listen));
 
-    let inputs = Inputs { datastore, links, monitor };
-    let outputs = Outputs { health, health_address, logging };
+    let (desk, readers) = Desk::new(resolved.reporting(), Instant::now());
+    let (to_loop, questions) = mpsc::channel(desk::QUESTIONS_MAX);
+    if let Datastore::Etcd(options) = resolved.datastore() {
+        tokio::spawn(status::writer::run(options, resolved.hostname().to_owned(), readers.told));
+    }
+    let findings = Findings::default();
+    let hostname = NodeName::new(resolved.hostname());
+    tokio::spawn(lint::run_time::run(hostname, to_loop.clone(), readers.changes, findings.clone()));
+    if let Some(path) = resolved.status_socket() {
+        let server = status::server::Server { questions: to_loop, kernel: kernel.clone(), findings };
+        tokio::spawn(status::server::serve(server, path));
+    }
+
+    let inputs = Inputs { datastore, links, questions, monitor };
+    let outputs = Outputs { health, health_address, logging, desk };
     Ok(event_loop::run(engine, kernel, inputs, outputs).await?)
 }
 
@@ -109,6 +129,7 @@ async fn warn_of_others(kernel: &Kernel) {
     }
 }
 
-fn is_felix(table: &ForeignTable) -> bool {
+/// Whether a table is one of Calico's Felix, or has chains of it.
+pub(crate) fn is_felix(table: &ForeignTable) -> bool {
     table.name == "calico" || table.chains.iter().any(|chain| chain.starts_with("cali-"))
 }
