@@ -73,7 +73,7 @@ fn unreachable(key: &ResourceKey, field: &str, rules: &[Spelled], findings: &mut
 }
 
 /// Whether `a` matches every packet that `b` matches. Conservative: false where it is not obvious.
-fn covers(a: &Spelled, b: &Spelled) -> bool {
+pub(super) fn covers(a: &Spelled, b: &Spelled) -> bool {
     let applies =
         |rule: &Spelled, family| rule.family.is_none_or(|f| f == family) && lost_by(rule, family).is_none();
     let families = Family::BOTH.into_iter().all(|family| applies(a, family) || !applies(b, family));

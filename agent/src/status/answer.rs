@@ -133,7 +133,7 @@ pub struct Stage {
     /// `ingress` or `egress`.
     pub direction: String,
     pub tiers: Vec<Tier>,
-    /// In order; of the normal stage only.
+    /// In order; of the normal stage only, and only where no tier's end denies before them.
     pub profiles: Vec<Profile>,
     /// What happens to a packet that nothing decides: `deny`, or `pass` to what comes next.
     pub end: String,
@@ -326,11 +326,13 @@ fn stages(snapshot: &Snapshot, endpoint: &update::Endpoint) -> Vec<Stage> {
                 });
             }
         }
+        let normal = tiers(&endpoint.normal, direction);
+        let ends_in_tier = normal.iter().any(|tier| tier.default_action == "Deny");
         stages.push(Stage {
             stage: "normal".into(),
             direction: direction.to_string(),
-            tiers: tiers(&endpoint.normal, direction),
-            profiles: profiles.clone(),
+            tiers: normal,
+            profiles: if ends_in_tier { vec![] } else { profiles.clone() },
             end: "deny".into(),
         });
         let forward = tiers(&endpoint.forward, direction);

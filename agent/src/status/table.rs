@@ -148,7 +148,7 @@ fn path(stage: &Stage) -> String {
     let mut steps: Vec<String> = stage.tiers.iter().map(tier).collect();
     let ends_in_tier =
         stage.tiers.iter().any(|tier| tier.default_action == "Deny") && stage.stage == "normal";
-    for profile in stage.profiles.iter().filter(|_| !ends_in_tier) {
+    for profile in &stage.profiles {
         let missing = if profile.exists { "" } else { " (MISSING: it denies)" };
         steps.push(format!("profile {}{missing}", profile.name));
     }
@@ -181,4 +181,83 @@ fn problems(out: &mut String, answer: &Answer) {
     let host = answer.host.iter().map(|c| format!("{}, but {}: {}", c.configured, c.host, c.advice));
     section("Contradictions with the host's own settings", host.collect());
     section("Findings of lint", answer.findings.iter().map(ToString::to_string).collect());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_short() {
+        let cases = [
+            ("never", None, "never"),
+            ("just now", Some(0.2), "0 s"),
+            ("seconds", Some(119.0), "119 s"),
+            ("minutes", Some(150.0), "2 min"),
+            ("hours", Some(7300.0), "2 h"),
+            ("days", Some(864_000.0), "10 d"),
+        ];
+        for (why, seconds, expected) in cases {
+            assert_eq!(ago(seconds), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn what_a_packet_meets_reads_from_left_to_right() {
+        let stage =
+            |stage: &str, tiers: &[(&str, &str, usize)], profiles: &[(&str, bool)], end: &str| Stage {
+                stage: stage.into(),
+                direction: "ingress".into(),
+                tiers: tiers
+                    .iter()
+                    .map(|(name, action, policies)| super::super::answer::Tier {
+                        name: (*name).into(),
+                        default_action: (*action).into(),
+                        policies: (0..*policies).map(|n| format!("p{n}")).collect(),
+                    })
+                    .collect(),
+                profiles: profiles
+                    .iter()
+                    .map(|(name, exists)| super::super::answer::Profile {
+                        name: (*name).into(),
+                        exists: *exists,
+                    })
+                    .collect(),
+                end: end.into(),
+            };
+        let cases = [
+            (
+                "a tier that denies ends it",
+                stage("normal", &[("default", "Deny", 2)], &[], "deny"),
+                "tier default: p0, p1 else deny",
+            ),
+            (
+                "a tier that passes leaves it to profiles",
+                stage("normal", &[("a", "Pass", 1)], &[("x", true), ("y", false)], "deny"),
+                "tier a: p0 else pass → profile x → profile y (MISSING: it denies) → deny",
+            ),
+            ("no policy at all", stage("normal", &[], &[], "deny"), "deny"),
+            ("forward without policy", stage("forward", &[], &[], "pass"), "not policed"),
+            (
+                "untracked has no end of tier",
+                stage("untracked", &[("a", "Pass", 1)], &[], "pass"),
+                "tier a: p0 → pass",
+            ),
+            (
+                "many policies are a number",
+                stage("normal", &[("a", "Deny", 9)], &[], "deny"),
+                "tier a: p0, p1, p2, p3, p4, p5, … 9 in all else deny",
+            ),
+        ];
+        for (why, stage, expected) in cases {
+            assert_eq!(path(&stage), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_resource_controls_the_terminal() {
+        let mut out = String::new();
+        line(&mut out, "a\x1b[2Jb");
+        assert_eq!(out, "a\u{fffd}[2Jb\n");
+    }
 }
