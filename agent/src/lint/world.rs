@@ -163,8 +163,7 @@ impl<'a> World<'a> {
 
     /// Whether a policy's selector picks any endpoint.
     pub fn picks_endpoint(&self, selector: &Selector) -> bool {
-        let of = |item: &Item<'_>| is_endpoint(item.resource) && selector.matches(&item.labels);
-        self.candidates(selector).any(|item| of(item))
+        self.candidates(selector).any(|item| is_endpoint(item.resource) && selector.matches(&item.labels))
     }
 
     /// Whether a rule's selector picks anything that has an address.
@@ -211,16 +210,22 @@ impl<'a> World<'a> {
     /// The fewest items among which everything is that the selector picks.
     fn candidates(&self, selector: &Selector) -> impl Iterator<Item = &Item<'a>> {
         let restrictions = selector.restrictions();
-        let one_of = restrictions.iter().filter_map(|(label, restriction)| match restriction {
-            Restriction::MustBeOneOf(values) => Some((label, values)),
-            Restriction::MustBePresent | Restriction::MustBeAbsent => None,
-        });
-        let listed = one_of.map(|(label, values)| {
-            values.iter().flat_map(|value| self.labelled(label, value)).copied().collect::<Vec<usize>>()
-        });
-        let fewest = listed.min_by_key(Vec::len);
+        let with = |(label, restriction): (&Arc<str>, &Restriction)| -> Option<Vec<&[usize]>> {
+            match restriction {
+                Restriction::MustBeOneOf(values) => {
+                    Some(values.iter().map(|value| self.labelled(label, value)).collect())
+                }
+                Restriction::MustBePresent => {
+                    let values = self.by_label.get(&**label).into_iter().flat_map(BTreeMap::values);
+                    Some(values.map(Vec::as_slice).collect())
+                }
+                Restriction::MustBeAbsent => None,
+            }
+        };
+        let length = |lists: &Vec<&[usize]>| lists.iter().map(|list| list.len()).sum::<usize>();
+        let fewest = restrictions.iter().filter_map(with).min_by_key(length);
         let all = fewest.is_none().then_some(&self.items);
-        let some = fewest.into_iter().flatten().map(|index| &self.items[index]);
+        let some = fewest.into_iter().flatten().flatten().map(|index| &self.items[*index]);
         all.into_iter().flatten().chain(some)
     }
 

@@ -1,6 +1,6 @@
 //! A snapshot as a document: what `portcullis status --output json` prints. Pure.
 //!
-//! The schema is stable: members are added, never renamed or removed, as long as [`SCHEMA`] stays. Ages and times are
+//! `SCHEMA.md` beside this file is for its readers. The schema is stable: members are added, never renamed or removed, as long as [`SCHEMA`] stays. Ages and times are
 //! in seconds. Members that are null or empty are written nevertheless, so that scripts need not ask.
 
 use super::{

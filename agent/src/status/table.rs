@@ -6,8 +6,7 @@ use std::fmt::Write;
 /// Policies of one tier that are named; beyond that a number has to do, and `--output json` has all.
 const POLICIES_MAX: usize = 6;
 
-/// The text, ending in a line end. Worst first would hide the order of evaluation, so problems come at the end, where
-/// a terminal stops.
+/// The text, ending in a line end. Problems come at the end: that is what a terminal still shows.
 pub fn table(answer: &Answer) -> String {
     let mut out = String::new();
     head(&mut out, answer);
@@ -132,22 +131,19 @@ fn path(stage: &Stage) -> String {
     if stage.tiers.is_empty() && stage.stage == "forward" {
         return "not policed".into();
     }
+    let has_end = stage.stage == "normal" || stage.stage == "forward";
     let tier = |tier: &super::answer::Tier| {
         let mut names = tier.policies.iter().take(POLICIES_MAX).cloned().collect::<Vec<_>>().join(", ");
         if tier.policies.len() > POLICIES_MAX {
             let _ = write!(names, ", … {} in all", tier.policies.len());
         }
         let action = tier.default_action.to_lowercase();
-        let end = if stage.stage == "normal" || stage.stage == "forward" {
-            format!(" else {action}")
-        } else {
-            String::new()
-        };
+        // Untracked and pre-DNAT tiers deny nothing by themselves.
+        let end = if has_end { format!(" else {action}") } else { String::new() };
         format!("tier {}: {names}{end}", tier.name)
     };
     let mut steps: Vec<String> = stage.tiers.iter().map(tier).collect();
-    let ends_in_tier =
-        stage.tiers.iter().any(|tier| tier.default_action == "Deny") && stage.stage == "normal";
+    let ends_in_tier = has_end && stage.tiers.iter().any(|tier| tier.default_action == "Deny");
     for profile in &stage.profiles {
         let missing = if profile.exists { "" } else { " (MISSING: it denies)" };
         steps.push(format!("profile {}{missing}", profile.name));
@@ -237,6 +233,11 @@ mod tests {
                 "tier a: p0 else pass → profile x → profile y (MISSING: it denies) → deny",
             ),
             ("no policy at all", stage("normal", &[], &[], "deny"), "deny"),
+            (
+                "so is the end of a tier of forward policy",
+                stage("forward", &[("a", "Deny", 1)], &[], "deny"),
+                "tier a: p0 else deny",
+            ),
             ("forward without policy", stage("forward", &[], &[], "pass"), "not policed"),
             (
                 "untracked has no end of tier",
