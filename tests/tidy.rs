@@ -20,6 +20,13 @@ const PURE: &[&str] = &[
     "dataplane/src/render",
     "dataplane/src/ruleset",
     "agent/src/calc",
+    "agent/src/lint/endpoints",
+    "agent/src/lint/policies",
+    "agent/src/lint/rules",
+    "agent/src/lint/world",
+    "agent/src/status/answer",
+    "agent/src/status/report",
+    "agent/src/status/table",
     "agent/src/store",
     "agent/src/syncer/backoff",
 ];

@@ -10,6 +10,7 @@ use crate::{
     health::{Health, Status},
     logging::Logging,
     reachability::{self, Finding},
+    status::desk::{Desk, Question},
     syncer::{self, SyncEvent},
 };
 use dataplane::{
@@ -55,6 +56,8 @@ pub struct Inputs {
     pub datastore: mpsc::Receiver<SyncEvent>,
     /// What links do.
     pub links: mpsc::Receiver<LinkEvent>,
+    /// What people want to know.
+    pub questions: mpsc::Receiver<Question>,
     /// The task that watches links: its end is the loop's.
     pub monitor: JoinHandle<Result<(), MonitorError>>,
     /// What others do to our table; nobody tells before [`Outputs::watch_table`] is used.
@@ -73,6 +76,8 @@ pub struct Outputs {
     pub audit: watch::Sender<Option<Duration>>,
     /// Where the table's watcher tells, once there is one.
     pub watch_table: Option<mpsc::Sender<TableEvent>>,
+    /// Notes what passes, for those who ask.
+    pub desk: Desk,
 }
 
 enum Event {
@@ -81,6 +86,7 @@ enum Event {
     Table(TableEvent),
     Datastore(SyncEvent),
     Kernel(Answer),
+    Question(Question),
     Deadline,
 }
 
@@ -131,6 +137,10 @@ pub async fn run(
             Event::Link(event) => machine.on_link(event),
             Event::Table(event) => machine.on_table(event),
             Event::Datastore(event) => machine.on_datastore(event),
+            Event::Question(question) => {
+                machine.outputs.desk.answer(question, (&machine.engine, &machine.reconciler), Instant::now());
+                continue;
+            }
             Event::Deadline => {}
         }
         machine.watch_table(&kernel).await;
@@ -171,6 +181,8 @@ impl Inputs {
                 None => Err(self.why_links_ended().await),
             },
             Some(event) = self.table.recv() => Ok(Event::Table(event)),
+            // Before the datastore: it is in a flood of changes that people ask, and few ask at once.
+            Some(question) = self.questions.recv() => Ok(Event::Question(question)),
             event = self.datastore.recv() => {
                 event.map(Event::Datastore).ok_or(LoopError::SourceEnded("the datastore's watcher"))
             }
@@ -270,11 +282,13 @@ impl Machine {
         match event {
             SyncEvent::Health(health) => self.on_datastore_health(health),
             event => {
+                self.outputs.desk.on_event(&event, Instant::now());
                 let step = self.engine.on_datastore(event);
                 if let Some(change) = step.configuration {
                     self.on_configuration(change);
                 }
                 if !step.updates.is_empty() {
+                    self.outputs.desk.on_updates(&step.updates);
                     self.reconciler.on_updates(step.updates);
                 }
             }
@@ -282,6 +296,7 @@ impl Machine {
     }
 
     fn on_datastore_health(&mut self, health: syncer::Health) {
+        self.outputs.desk.on_event(&SyncEvent::Health(health.clone()), Instant::now());
         match &health {
             syncer::Health::Connected => info!("connected to the datastore"),
             syncer::Health::Lost { reason } => {
@@ -303,6 +318,7 @@ impl Machine {
             warn!(parameter, "this setting has changed and takes effect at the next start of the agent");
         }
         let resolved = self.engine.resolved();
+        self.outputs.desk.on_configuration(resolved);
         self.outputs.logging.set_level(resolved.log_level());
         self.outputs.audit.send_if_modified(|every| {
             let next = resolved.audit_interval();
@@ -331,12 +347,14 @@ impl Machine {
         for report in self.reconciler.take_reports() {
             changed |= matches!(report, Report::InForce { .. });
             log(&report);
+            self.outputs.desk.on_report(&report, Instant::now());
         }
         // A restart with nothing to write is a change too: nobody has looked yet.
         changed |= !self.looked || self.datastore_addresses.has_changed().unwrap_or(false);
         if changed && self.reconciler.settled() {
             self.look_for_the_datastore();
         }
+        self.outputs.desk.tell(&self.reconciler, Instant::now());
         self.report_health();
     }
 

@@ -11,6 +11,8 @@
 //! | [`engine`] | yes | one event of the datastore or of links, carried to the reconciler |
 //! | [`event_loop`] | no | the one place that waits |
 //! | [`health`] [`logging`] | no | what the agent says of itself |
+//! | [`status`] | but for its socket and writer | what the agent tells of what it enforces: to etcd, to `portcullis status` |
+//! | [`lint`] | but for its task | what looks wrong in resources that are valid |
 //! | [`command`] | no | the operator's commands |
 //! | [`etcd_client`] [`client_config`] [`datastore_write`] | no | connections to etcd, and writes to it |
 #![forbid(unsafe_code)]
@@ -26,7 +28,9 @@ pub mod etcd_client;
 pub mod evaluate;
 pub mod event_loop;
 pub mod health;
+pub mod lint;
 pub mod logging;
 pub mod reachability;
+pub mod status;
 pub mod store;
 pub mod syncer;

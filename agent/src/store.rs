@@ -19,6 +19,7 @@ use proto::{
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     hash::{DefaultHasher, Hasher},
+    ops::Bound,
     sync::Arc,
 };
 use tracing::{info, warn};
@@ -131,9 +132,14 @@ impl Store {
         self.held.get(key)?.in_force.as_ref()
     }
 
-    /// Everything that is in force.
-    pub fn resources(&self) -> impl Iterator<Item = (&ResourceKey, &Arc<Resource>)> {
-        self.held.iter().filter_map(|(key, held)| Some((key, held.in_force.as_ref()?)))
+    /// What is in force after a key, in order: for those who read all of it in parts.
+    pub fn in_force_after(
+        &self,
+        after: Option<&ResourceKey>,
+    ) -> impl Iterator<Item = (&ResourceKey, &Arc<Resource>)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.held.range::<ResourceKey, _>((from, Bound::Unbounded));
+        range.filter_map(|(key, held)| Some((key, held.in_force.as_ref()?)))
     }
 
     /// Everything that is wrong now, object by object.

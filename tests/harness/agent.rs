@@ -139,8 +139,10 @@ impl Agent {
     pub fn start_unready(host: &Arc<Netns>, datastore: &Datastore, settings: &str) -> Self {
         let scratch = tempfile::tempdir().expect("a temporary directory");
         let configuration = format!(
-            "[global]\n{}FelixHostname = {NODE}\nHealthEnabled = true\nHealthHost = 127.0.0.1\nHealthPort = 9099\n{settings}\n",
-            datastore.settings()
+            "[global]\n{}FelixHostname = {NODE}\nHealthEnabled = true\nHealthHost = 127.0.0.1\nHealthPort = 9099\n\
+             StatusSocketPath = {}\n{settings}\n",
+            datastore.settings(),
+            scratch.path().join("status.sock").display()
         );
         fs::write(scratch.path().join("felix.cfg"), configuration)
             .expect("a scratch directory can be written");
@@ -189,6 +191,11 @@ impl Agent {
     /// Whether it says that it is ready.
     pub fn is_ready(&self) -> bool {
         self.host.enter(|| readiness().is_ok_and(|answer| answer.starts_with("HTTP/1.1 2")))
+    }
+
+    /// Where it answers `portcullis status`.
+    pub fn status_socket(&self) -> PathBuf {
+        self.scratch.path().join("status.sock")
     }
 
     /// Its process id.

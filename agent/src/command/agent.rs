@@ -6,13 +6,20 @@ use crate::{
     engine::Engine,
     event_loop::{self, Inputs, LoopError, Outputs},
     health::{self, Health},
+    lint::{self, run_time::Findings},
     logging::{self, LoggingError},
+    status::{
+        self,
+        desk::{self, Desk},
+    },
     syncer::{self, etcd, file},
 };
 use dataplane::{
     link::monitor,
     nft::{self, ForeignTable, Kernel, OpenError},
 };
+use proto::id::NodeName;
+use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
@@ -78,9 +85,22 @@ pub async fn run(args: AgentArgs) -> Result<(), AgentError> {
     tokio::spawn(health::serve(health.clone(), listen));
 
     let (audit, _) = watch::channel(resolved.audit_interval());
-    let (to_loop, table) = mpsc::channel(nft::monitor::EVENTS_MAX);
-    let inputs = Inputs { datastore, links, monitor, table };
-    let outputs = Outputs { health, health_address, logging, audit, watch_table: Some(to_loop) };
+    let (watch_table, table) = mpsc::channel(nft::monitor::EVENTS_MAX);
+    let (desk, readers) = Desk::new(resolved.reporting(), Instant::now());
+    let (to_loop, questions) = mpsc::channel(desk::QUESTIONS_MAX);
+    if let Datastore::Etcd(options) = resolved.datastore() {
+        tokio::spawn(status::writer::run(options, resolved.hostname().to_owned(), readers.told));
+    }
+    let findings = Findings::default();
+    let hostname = NodeName::new(resolved.hostname());
+    tokio::spawn(lint::run_time::run(hostname, to_loop.clone(), readers.changes, findings.clone()));
+    if let Some(path) = resolved.status_socket() {
+        let server = status::server::Server { questions: to_loop, kernel: kernel.clone(), findings };
+        tokio::spawn(status::server::serve(server, path));
+    }
+
+    let inputs = Inputs { datastore, links, questions, monitor, table };
+    let outputs = Outputs { health, health_address, logging, audit, watch_table: Some(watch_table), desk };
     Ok(event_loop::run(engine, kernel, inputs, outputs).await?)
 }
 
@@ -111,6 +131,7 @@ async fn warn_of_others(kernel: &Kernel) {
     }
 }
 
-fn is_felix(table: &ForeignTable) -> bool {
+/// Whether a table is one of Calico's Felix, or has chains of it.
+pub(crate) fn is_felix(table: &ForeignTable) -> bool {
     table.name == "calico" || table.chains.iter().any(|chain| chain.starts_with("cali-"))
 }

@@ -3,7 +3,7 @@
 use super::{
     agent, apply,
     completion::{self, CompletionArgs, ManArgs},
-    config, datastore, delete, explain, get, label, patch, render, teardown, units,
+    config, datastore, delete, explain, get, label, lint, patch, render, status, teardown, units,
 };
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -28,6 +28,12 @@ enum Command {
     /// Show every setting in force, with its source
     #[command(long_about = config::ABOUT)]
     Config(config::ConfigArgs),
+    /// Show what the running agent enforces, and why
+    #[command(long_about = status::ABOUT)]
+    Status(status::StatusArgs),
+    /// Find mistakes in resources that are valid
+    #[command(long_about = lint::ABOUT)]
+    Lint(lint::LintArgs),
     /// Print the ruleset that resources and links would produce
     #[command(long_about = render::ABOUT)]
     Render(render::RenderArgs),
@@ -79,6 +85,8 @@ impl Cli {
         match self.command {
             Command::Agent(args) => agent::run(args).await?,
             Command::Config(args) => config::run(args).await?,
+            Command::Status(args) => status::run(args).await?,
+            Command::Lint(args) => lint::run(args).await?,
             Command::Render(args) => render::run(args).await?,
             Command::Explain(args) => explain::run(args).await?,
             Command::Teardown(args) => teardown::run(args).await?,

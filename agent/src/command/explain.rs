@@ -99,7 +99,8 @@ pub async fn run(args: ExplainArgs) -> Result<(), ExplainError> {
     let mut engine = Engine::new(sources);
     let updates = read(&mut engine).await?;
     let links = links(&args.links).await?;
-    let resources = engine.store().resources().map(|(key, resource)| (key.clone(), resource.clone()));
+    let resources =
+        engine.store().in_force_after(None).map(|(key, resource)| (key.clone(), resource.clone()));
     let (settings, encapsulation) = tunnels(&updates, engine.resolved().settings());
     let evaluation = Evaluation::new(resources.collect(), engine.resolved().hostname(), settings, &links)
         .with_encapsulation(encapsulation);

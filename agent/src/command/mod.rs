@@ -5,6 +5,7 @@
 //! | [`cli`] | the words of all commands |
 //! | [`agent`] [`check`] | the service, and whether it would run |
 //! | [`explain`] | what happens to a packet, and who decides |
+//! | [`status`] [`lint`] | what a running agent does and why; what looks wrong in the resources |
 //! | [`config`] [`render`] [`teardown`] [`completion`] | other commands of this host; [`local`]: how they find settings |
 //!
 //! Commands on resources have calicoctl's words and results. They know nothing of the agent: they read and write the
@@ -35,14 +36,17 @@ pub mod input;
 mod json_patch;
 pub mod kinds;
 pub mod label;
+pub mod lint;
 pub mod local;
 pub mod patch;
 mod print;
 pub mod render;
 pub mod resources;
+pub mod status;
 pub mod teardown;
 pub mod units;
 pub mod units_felix_config;
+pub mod units_interfaces;
 
 use crate::{client_config, datastore_write::Datastore, etcd_client};
 use error::CommandError;

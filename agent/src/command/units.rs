@@ -1,4 +1,4 @@
-//! `units`: questions about selectors and validation, one JSON object a line, answered in the same order. For test
+//! `units`: questions about selectors, validation, settings and interfaces, one JSON object a line, answered in the same order. For test
 //! corpora; hidden from help.
 
 use super::error::CommandError;
@@ -26,6 +26,8 @@ enum Corpus {
     Selectors,
     /// What do Felix's settings amount to?
     FelixConfig,
+    /// Which host endpoint governs which interface, and what is reported of it?
+    HepInterfaceMatching,
 }
 
 /// Answers standard input on standard output.
@@ -47,6 +49,7 @@ pub fn run(args: UnitsArgs) -> Result<(), CommandError> {
             .map_err(|error| CommandError::Usage(format!("a question that is not JSON: {error}")))?;
         let mut answer = match args.corpus {
             Corpus::Validation => validation(&question["resource"]),
+            Corpus::HepInterfaceMatching => super::units_interfaces::answer(&question),
             Corpus::Selectors | Corpus::FelixConfig => selector(&question),
         };
         answer["id"] = question["id"].clone();

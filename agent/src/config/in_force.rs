@@ -6,7 +6,7 @@ use super::{
     sources::{ConfigError, Source},
     table::{self, Effect, Parameter},
 };
-use crate::etcd_client::EtcdOptions;
+use crate::{etcd_client::EtcdOptions, status::writer::Reporting};
 use proto::settings::{
     DenyAction, Encapsulation, EndpointToHostAction, EssentialIcmpV6, Failsafe, InterfaceExclude, Settings,
 };
@@ -214,6 +214,22 @@ impl Resolved {
         }
     }
 
+    /// What is reported to etcd. A directory is never written to.
+    pub fn reporting(&self) -> Reporting {
+        Reporting {
+            enabled: self.is("EndpointReportingEnabled") && matches!(self.datastore(), Datastore::Etcd(_)),
+            delay: self.seconds("EndpointReportingDelaySecs"),
+            interval: self.seconds("ReportingIntervalSecs"),
+            ttl: self.seconds("ReportingTTLSecs"),
+            region: self.text("OpenstackRegion").to_owned(),
+        }
+    }
+
+    /// Where `portcullis status` asks, if anywhere.
+    pub fn status_socket(&self) -> Option<PathBuf> {
+        Some(self.text("StatusSocketPath")).filter(|path| !path.is_empty()).map(PathBuf::from)
+    }
+
     /// Least severity to log.
     pub fn log_level(&self) -> LogLevel {
         match self.text("LogSeverityScreen") {
@@ -241,6 +257,14 @@ impl Resolved {
 
     fn is(&self, name: &str) -> bool {
         self.value(name).typed == Typed::Bool(true)
+    }
+
+    fn seconds(&self, name: &str) -> Duration {
+        match self.value(name).typed {
+            // More is as good as never, and an Instant has no room for what a float has.
+            Typed::Seconds(seconds) => Duration::from_secs_f64(seconds.clamp(0.0, 365.0 * 86_400.0)),
+            _ => Duration::ZERO,
+        }
     }
 
     fn list(&self, name: &str) -> Vec<String> {

@@ -6,7 +6,6 @@ const SEVERITIES: &[&str] = &["DEBUG", "INFO", "WARNING", "ERROR", "FATAL"];
 const ONE_STDERR: &str = "the log goes to standard error, and from there to the journal";
 const OWN_TABLE: &str = "in an nftables table of its own accept and return end a packet's trial alike";
 const BY_EVENT: &str = "changes are noticed by event, nothing is read periodically";
-const NO_REPORTS: &str = "this version writes nothing to the datastore";
 const NO_METRICS: &str = "this version serves no metrics";
 const NO_WORKLOADS: &str = "only host endpoints are policed";
 const NO_XDP: &str = "nftables judges every packet";
@@ -39,11 +38,7 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         .nothing("no service addresses are known here"),
     Parameter::new("WorkloadSourceSpoofing", Kind::OneOf(&["Disabled", "Any"]), "Disabled")
         .nothing(NO_WORKLOADS),
-    Parameter::new("EndpointReportingEnabled", Kind::Bool, "false").nothing(NO_REPORTS),
-    Parameter::new("EndpointReportingDelaySecs", Kind::Seconds, "1").nothing(NO_REPORTS),
-    Parameter::new("EndpointStatusPathPrefix", Kind::Path, "").nothing(NO_REPORTS),
-    Parameter::new("ReportingIntervalSecs", Kind::Seconds, "30").nothing(NO_REPORTS),
-    Parameter::new("ReportingTTLSecs", Kind::Seconds, "90").nothing(NO_REPORTS),
+    Parameter::new("EndpointStatusPathPrefix", Kind::Path, "").nothing(NO_WORKLOADS),
     Parameter::new("UsageReportingEnabled", Kind::Bool, "true")
         .nothing("nothing is ever reported to anybody"),
     Parameter::new("PrometheusMetricsEnabled", Kind::Bool, "false").nothing(NO_METRICS),
@@ -59,5 +54,4 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     Parameter::new("BPFEnabled", Kind::Bool, "false").nothing(NO_XDP),
     Parameter::new("AllowVXLANPacketsFromWorkloads", Kind::Bool, "false").nothing(NO_WORKLOADS),
     Parameter::new("AllowIPIPPacketsFromWorkloads", Kind::Bool, "false").nothing(NO_WORKLOADS),
-    Parameter::new("OpenstackRegion", Kind::Region, "").die_on_fail().nothing(NO_WORKLOADS),
 ];

@@ -135,4 +135,18 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         .doc("Serves /liveness and /readiness over HTTP."),
     Parameter::new("HealthHost", Kind::HostAddress, "localhost").doc("Address or name to serve them on."),
     Parameter::new("HealthPort", Kind::Int { min: 0, max: 65535 }, "9099").doc("Port to serve them on."),
+    Parameter::new("StatusSocketPath", Kind::Path, "/run/portcullis/status.sock")
+        .local()
+        .doc("Unix socket that `portcullis status` asks; the agent's user and group may use it. none for none."),
+    Parameter::new("EndpointReportingEnabled", Kind::Bool, "false")
+        .doc("Writes the status of this host's endpoints, and that the agent lives, to etcd."),
+    Parameter::new("EndpointReportingDelaySecs", Kind::Seconds, "1")
+        .doc("Seconds between two writes of statuses; a change waits at least as long."),
+    Parameter::new("ReportingIntervalSecs", Kind::Seconds, "30")
+        .doc("Seconds between two reports that the agent lives, with EndpointReportingEnabled; 0 for none."),
+    Parameter::new("ReportingTTLSecs", Kind::Seconds, "90")
+        .doc("Seconds after which etcd forgets such a report."),
+    Parameter::new("OpenstackRegion", Kind::Region, "")
+        .die_on_fail()
+        .doc("Region in the key of such a report."),
 ];

@@ -1,0 +1,141 @@
+//! `portcullis lint`: what looks wrong in resources that are valid.
+
+use super::local::{LocalArgs, LocalError};
+use crate::{
+    config::Datastore,
+    engine::Engine,
+    lint::{Finding, Level, Linter, Resources, Scope, World},
+    syncer::{SyncEvent, etcd, file},
+};
+use dataplane::reconciler::with_causes;
+use proto::id::NodeName;
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+/// Shown by `portcullis lint --help`.
+pub const ABOUT: &str = "Finds mistakes in resources that are valid: each finding names the object, the field, what follows from it, and \
+what to write instead. A running agent logs the same findings about its own host, once each.\n\n\
+Resources come from the configured datastore, or from a directory of YAML and JSON files; nothing is written, and no agent need run. \
+Errors are what cannot have been meant (`missing-tier`, `missing-profile`, `wildcard-do-not-track`, `mixed-families` where a rule never \
+matches, and resources that cannot be understood); the rest are warnings. The exit status is 1 when there is an error, or with --strict \
+any finding.\n\n\
+  portcullis lint --directory policy/\n  \
+  portcullis lint --node edge-1 --output json | jq -r '.[] | .object + \": \" + .why'";
+
+/// Arguments of `lint`.
+#[derive(Debug, clap::Args)]
+pub struct LintArgs {
+    #[command(flatten)]
+    local: LocalArgs,
+    /// Read resources from this directory instead of the configured datastore
+    #[arg(short, long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Only what concerns the host endpoints of this node
+    #[arg(short, long, value_name = "NAME")]
+    node: Option<String>,
+    /// Lines for people, or a JSON array of findings
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    /// Fail on warnings too
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+/// Why lint does not say that all is well.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum LintError {
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    #[error("cannot read the datastore: {0}")]
+    Datastore(String),
+    #[error("{0} findings, {1} of them errors")]
+    Found(usize, usize),
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+}
+
+/// Reads, checks, prints.
+///
+/// # Errors
+/// [`LintError::Found`] where the exit status is to tell; else what is missing.
+pub async fn run(args: LintArgs) -> Result<(), LintError> {
+    let mut sources = args.local.read()?;
+    if let Some(directory) = &args.directory {
+        sources.set("DatastoreType", "file", "--directory");
+        sources.set("FileDatastorePath", &directory.to_string_lossy(), "--directory");
+    }
+    let scope = match &args.node {
+        Some(node) => {
+            sources.set("FelixHostname", node, "--node");
+            Scope::Node(NodeName::new(node.as_str()))
+        }
+        None => Scope::All,
+    };
+    let mut engine = Engine::new(sources);
+    read(&mut engine).await?;
+    let store = engine.store();
+    let resources: Resources =
+        store.in_force_after(None).map(|(key, resource)| (key.clone(), resource.clone())).collect();
+    let settings = engine.resolved().settings();
+    let lent = World::profiles(&resources);
+    let mut findings = invalid(&engine);
+    findings.extend(Linter::default().lint(&World::new(&resources, &lent, &settings, scope)));
+    findings.sort();
+    print(&findings, args.output).map_err(LintError::Output)?;
+    let errors = findings.iter().filter(|finding| finding.level == Level::Error).count();
+    let fails = errors > 0 || args.strict && !findings.is_empty();
+    if fails { Err(LintError::Found(findings.len(), errors)) } else { Ok(()) }
+}
+
+async fn read(engine: &mut Engine) -> Result<(), LintError> {
+    let snapshot = match engine.resolved().datastore() {
+        Datastore::Etcd(options) => etcd::snapshot(&options).await.map_err(|e| with_causes(&e)),
+        Datastore::Directory(path) => file::snapshot(&path).map_err(|e| with_causes(&e)),
+    };
+    engine.on_datastore(SyncEvent::Snapshot(snapshot.map_err(LintError::Datastore)?));
+    Ok(())
+}
+
+/// What decoding left out: lint would be silent about what it cannot see.
+fn invalid(engine: &Engine) -> Vec<Finding> {
+    let of = |problem: &proto::resource::Problem| Finding {
+        level: Level::Error,
+        object: problem.key.to_string(),
+        field: problem.field.clone(),
+        check: "invalid".into(),
+        why: problem.reason.clone(),
+        instead: "correct it; until then it is left out, or an older version is in force".into(),
+    };
+    let diagnoses = engine.store().diagnoses();
+    diagnoses.flat_map(|d| d.refused.into_iter().chain(d.problems)).map(of).collect()
+}
+
+fn print(findings: &[Finding], output: Output) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if output == Output::Json {
+        serde_json::to_writer_pretty(&mut out, findings)?;
+        return writeln!(out);
+    }
+    for finding in findings {
+        let level = match finding.level {
+            Level::Error => "error",
+            Level::Warning => "warning",
+        };
+        let Finding { object, field, check, why, instead, .. } = finding;
+        let text = format!("{level}: {object}: {field} [{check}]\n    {why}\n    instead: {instead}");
+        writeln!(out, "{}", text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}"))?;
+    }
+    if findings.is_empty() {
+        writeln!(out, "Nothing to complain about.")?;
+    }
+    Ok(())
+}
