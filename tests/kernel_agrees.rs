@@ -181,7 +181,8 @@ fn untracked_otherwise(
         matches!(stage.stage, Stage::UntrackedIn | Stage::UntrackedOut)
             && stage.outcome == Outcome::AllowsLater
     };
-    match (trial.stages.iter().any(early), seen.state == Some(CtState::Untracked)) {
+    // Only the first: over `lo`, `notrack` leaves alone what is tracked already.
+    match (trial.stages.first().is_some_and(early), seen.state == Some(CtState::Untracked)) {
         (false, true) => Some("the kernel does not track"),
         (true, false) if seen.state.is_some() => Some("the kernel tracks"),
         _ => None,
