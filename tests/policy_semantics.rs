@@ -221,7 +221,7 @@ fn named_ports_are_those_of_the_endpoint() {
 
 #[test]
 fn a_denial_may_be_said_aloud() {
-    let mut world = world_with("FilterDenyAction = Reject", &[ingress("p", &["Deny TCP to 80"])]);
+    let mut world = world_with("NftablesFilterDenyAction = Reject", &[ingress("p", &["Deny TCP to 80"])]);
     world.expect(&[("a rule's denial", WEB, Refused), ("the tier's end", ALT, Refused)]);
 }
 

@@ -41,6 +41,10 @@ const IMPURE: &[&str] = &[
     "HashSet",
 ];
 
+/// Pure files with hash tables whose order nobody sees, each with its reason.
+const UNORDERED: &[(&str, &str)] =
+    &[("agent/src/calc/members.rs", "counts of 200,000 members: looked up, never walked in order")];
+
 /// The rooms in which `unsafe` may stand.
 const UNSAFE_ROOMS: &[&str] = &["dataplane/src/nft/", "tests/harness/"];
 
@@ -72,7 +76,11 @@ fn complaints(name: &str, text: &str) -> Vec<String> {
         let code = code_of(line);
         // By our own order tests come last in a file.
         in_tests |= code.contains("#[cfg(test)]");
-        if let Some(word) = IMPURE.iter().filter(|_| pure && !in_tests).find(|word| code.contains(**word)) {
+        let excused =
+            |word: &str| word.starts_with("Hash") && UNORDERED.iter().any(|(file, _)| *file == name);
+        if let Some(word) =
+            IMPURE.iter().filter(|_| pure && !in_tests).find(|w| code.contains(**w) && !excused(w))
+        {
             say(number, format!("`{word}` in a pure file: move it to the edge, or pass its result in"));
         }
         if has_word(code, "unsafe") && !UNSAFE_ROOMS.iter().any(|room| name.starts_with(room)) {
@@ -107,8 +115,7 @@ fn code_of(line: &str) -> &str {
 }
 
 fn has_word(code: &str, word: &str) -> bool {
-    let boundary =
-        |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '`' || c == '"');
+    let boundary = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || "_-`\"".contains(c));
     code.match_indices(word).any(|(at, _)| {
         boundary(code[..at].chars().last()) && boundary(code[at + word.len()..].chars().next())
     })

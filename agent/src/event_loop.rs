@@ -5,9 +5,11 @@
 
 use crate::{
     config::{HealthAddress, Severity},
+    datastore_route,
     engine::{ConfigurationChange, Engine},
     health::{Health, Status},
     logging::Logging,
+    reachability::{self, Finding},
     syncer::{self, SyncEvent},
 };
 use dataplane::{
@@ -24,6 +26,7 @@ use dataplane::{
 use std::{
     future::{Future, pending},
     io,
+    net::SocketAddr,
     pin::Pin,
     time::{Duration, Instant},
 };
@@ -102,7 +105,16 @@ pub async fn run(
 ) -> Result<(), LoopError> {
     let mut signals = Signals::new().map_err(LoopError::Signals)?;
     let reconciler = Reconciler::new(Renderer::new(), fingerprint);
-    let mut machine = Machine { engine, reconciler, outputs, datastore: None, links_seen: false };
+    let mut machine = Machine {
+        datastore_addresses: datastore_route::addresses(&engine.resolved().datastore()),
+        engine,
+        reconciler,
+        outputs,
+        datastore: None,
+        links_seen: false,
+        looked: false,
+        cut_off: None,
+    };
     let mut asked: Option<Asked> = None;
     machine.report_health();
     loop {
@@ -215,6 +227,11 @@ struct Machine {
     /// Last word of the datastore's connection; `None` before the first.
     datastore: Option<syncer::Health>,
     links_seen: bool,
+    datastore_addresses: watch::Receiver<Vec<SocketAddr>>,
+    /// Whether the way to the datastore has been judged once.
+    looked: bool,
+    /// The agent cannot open a connection to its datastore.
+    cut_off: Option<Finding>,
 }
 
 impl Machine {
@@ -322,10 +339,38 @@ impl Machine {
     }
 
     fn tell(&mut self) {
+        let mut changed = false;
         for report in self.reconciler.take_reports() {
+            changed |= matches!(report, Report::InForce { .. });
             log(&report);
         }
+        // A restart with nothing to write is a change too: nobody has looked yet.
+        changed |= !self.looked || self.datastore_addresses.has_changed().unwrap_or(false);
+        if changed && self.reconciler.settled() {
+            self.look_for_the_datastore();
+        }
         self.report_health();
+    }
+
+    /// Says whether the agent can reach its datastore, where that has changed.
+    fn look_for_the_datastore(&mut self) {
+        let routes =
+            datastore_route::routes(&self.datastore_addresses.borrow_and_update(), self.reconciler.links());
+        let ends: Vec<_> = routes.iter().flat_map(|route| [route.from, route.to.ip()]).collect();
+        let world = self.reconciler.renderer().world(&ends);
+        let found = reachability::cut_off(&world, &routes);
+        match &found {
+            Some(finding) if self.cut_off.as_ref() != Some(finding) => error!(
+                datastore = %finding.to,
+                because = finding.because,
+                mend = finding.mend,
+                "what is in force does not let the agent open a connection to its datastore"
+            ),
+            None if self.cut_off.is_some() => info!("the agent can reach its datastore again"),
+            _ => {}
+        }
+        self.cut_off = found;
+        self.looked = true;
     }
 
     fn report_health(&self) {

@@ -165,12 +165,16 @@ mod tests {
 
     /// The status line and the body.
     async fn get(port: u16, request: &str) -> (String, String) {
-        let mut stream = loop {
-            match TcpStream::connect(("127.0.0.1", port)).await {
-                Ok(stream) => break stream,
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        let connecting = async {
+            loop {
+                match TcpStream::connect(("127.0.0.1", port)).await {
+                    Ok(stream) => break stream,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
             }
         };
+        let mut stream =
+            tokio::time::timeout(Duration::from_secs(60), connecting).await.expect("it is served in time");
         stream.write_all(format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("text");
@@ -190,6 +194,12 @@ mod tests {
 
     #[tokio::test]
     async fn questions_are_answered_where_the_settings_say() {
+        // Tests run in a network namespace of their own, where nothing is up yet.
+        let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
+        assert!(
+            up.is_ok_and(|status| status.success()),
+            "iproute2 is installed, and this is a namespace of ours"
+        );
         let (health, port) = (Health::default(), free_port());
         let (sender, receiver) = watch::channel(at(port));
         let server = tokio::spawn(serve(health.clone(), receiver));

@@ -6,6 +6,8 @@
 //! | [`store`] | yes | typed store: bytes in, changes of what is in force out |
 //! | [`calc`] | yes | what should be enforced on this node |
 //! | [`config`] | but for reading files | settings: sources, precedence, syntax |
+//! | [`evaluate`] | yes | what becomes of a packet, from scratch |
+//! | [`reachability`] | yes | whether what is in force cuts the agent off its datastore; [`datastore_route`] finds the way to it |
 //! | [`engine`] | yes | one event of the datastore or of links, carried to the reconciler |
 //! | [`event_loop`] | no | the one place that waits |
 //! | [`health`] [`logging`] | no | what the agent says of itself |
@@ -17,11 +19,14 @@ pub mod calc;
 pub mod client_config;
 pub mod command;
 pub mod config;
+pub mod datastore_route;
 pub mod datastore_write;
 pub mod engine;
 pub mod etcd_client;
+pub mod evaluate;
 pub mod event_loop;
 pub mod health;
 pub mod logging;
+pub mod reachability;
 pub mod store;
 pub mod syncer;

@@ -131,6 +131,11 @@ impl Store {
         self.held.get(key)?.in_force.as_ref()
     }
 
+    /// Everything that is in force.
+    pub fn resources(&self) -> impl Iterator<Item = (&ResourceKey, &Arc<Resource>)> {
+        self.held.iter().filter_map(|(key, held)| Some((key, held.in_force.as_ref()?)))
+    }
+
     /// Everything that is wrong now, object by object.
     pub fn diagnoses(&self) -> impl Iterator<Item = Diagnosis<'_>> {
         self.held.iter().filter_map(|(key, held)| {
@@ -180,9 +185,6 @@ impl Store {
     }
 
     fn put(&mut self, key: ResourceKey, value: &[u8], deltas: &mut Vec<StoreDelta>) {
-        if !is_read(key.kind) {
-            return;
-        }
         let digest = Digest::of(value);
         if let Some(held) = self.held.get_mut(&key).filter(|held| held.digest == digest) {
             held.seen = self.snapshots;
@@ -263,11 +265,6 @@ impl Held {
         self.problems = problems;
         self
     }
-}
-
-/// What kinds are decoded at all: those that something here depends on.
-fn is_read(kind: Kind) -> bool {
-    !matches!(kind, Kind::Node | Kind::IPPool)
 }
 
 /// Whether `calc` is told of it: these two kinds end here.

@@ -16,7 +16,10 @@ use proto::{
     rule::{Family, PortRange},
     update::{Member, SetKind},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 pub(crate) use members::{is_singles, set_of};
 
@@ -128,6 +131,17 @@ impl Lists {
     /// Which families of the list have nets; none of a list that is unknown.
     pub(crate) fn shape(&self, id: SetId) -> Shape {
         self.lists.get(&id).map(|list| list.members.shape()).unwrap_or_default()
+    }
+
+    /// Of each list that calculation keeps, the members that are one of these addresses or hold it.
+    pub(crate) fn members_at(&self, addresses: &[IpAddr]) -> BTreeMap<SetId, BTreeSet<Member>> {
+        let calculated = self.lists.iter().filter(|(_, list)| list.calculated);
+        let found = calculated.map(|(id, list)| {
+            let mut members = BTreeSet::new();
+            addresses.iter().for_each(|address| list.members.at(*address, &mut members));
+            (*id, members)
+        });
+        found.filter(|(_, members)| !members.is_empty()).collect()
     }
 
     /// The chains that use the list.

@@ -17,7 +17,7 @@ use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, UdpSocket},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use support::*;
 
@@ -119,7 +119,14 @@ fn packets_find_their_list_in_a_shared_set() {
 fn packets_find_their_list_in_a_shared_set_of_ipv6() {
     in_netns(|| {
         for address in ["fd00::1", "fd00::2", "fd00:0:0:1::1"] {
-            sh(&format!("ip address add {address}/128 dev lo nodad"));
+            sh(&format!("ip address add {address}/128 dev lo"));
+            // It is tentative for a moment.
+            let usable = || UdpSocket::bind((address, 0)).is_ok();
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !usable() {
+                assert!(Instant::now() < deadline, "{address} never became usable");
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
         let addresses = ["::1", "fd00::1", "fd00::2", "fd00:0:0:1::1"];
         let kernel = Kernel::spawn().unwrap();

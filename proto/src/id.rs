@@ -158,6 +158,17 @@ impl SetId {
         Self::digest(b"l", &[kind, &[0], content])
     }
 
+    /// Where tunnels of IP in IP come from and go to: every node's IPv4 address, and `ExternalNodesCIDRList`. Called
+    /// `all-hosts-net` in the reference.
+    pub fn all_hosts() -> Self {
+        Self::of_list(b"encapsulation", b"all-hosts-net")
+    }
+
+    /// The same for VXLAN: the other nodes that have a VXLAN tunnel. Called `all-vxlan-net` in the reference.
+    pub fn all_vxlan() -> Self {
+        Self::of_list(b"encapsulation", b"all-vxlan-net")
+    }
+
     fn digest(tag: &[u8], parts: &[&[u8]]) -> Self {
         use sha2::Digest;
         let mut hasher = sha2::Sha256::new();

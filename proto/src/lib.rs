@@ -8,6 +8,7 @@
 //! | [`v3`] | resources *as spelled*: the JSON that calicoctl writes, field for field |
 //! | [`resource`] | resources *as meant*: what an agent acts on, decoded from the stored JSON |
 //! | [`selector`] | Calico's selector language |
+//! | [`judge`] | what becomes of a packet, and why |
 //! | [`rule`] | one policy rule, before and after its selectors have become sets |
 //! | [`settings`] | what of the configuration decides packets |
 //! | [`validate`] | what calicoctl fills in and refuses before it writes |
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod id;
+pub mod judge;
 pub mod key;
 pub mod resource;
 pub mod rule;

@@ -2,7 +2,7 @@
 //!
 //! Where they come from, and every other parameter, is the agent's `config`.
 
-use crate::rule::{PortRange, Protocol};
+use crate::rule::{Family, PortRange, Protocol};
 use ipnet::IpNet;
 
 /// One failsafe: traffic that no local policy may cut.
@@ -58,6 +58,67 @@ pub enum InterfaceExclude {
     Regex(String),
 }
 
+/// Tunnels between hosts that carry what Calico encapsulates: their packets come before the host endpoints' policy
+/// (semantics §2.5.4, §2.5.6).
+///
+/// What a parameter leaves open the IPPools decide; calculation puts their answer in before it tells the dataplane,
+/// for which open means off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encapsulation {
+    /// `IpInIpEnabled`.
+    pub ipip: Option<bool>,
+    /// `VXLANEnabled`, which is about IPv4.
+    pub vxlan4: Option<bool>,
+    /// VXLAN between IPv6 addresses. No parameter says it, only IPPools do.
+    pub vxlan6: bool,
+    /// `VXLANPort`, UDP.
+    pub vxlan_port: u16,
+    /// `WireguardListeningPort`, UDP, where `WireguardEnabled`.
+    pub wireguard4: Option<u16>,
+    /// `WireguardListeningPortV6`, UDP, where `WireguardEnabledV6`.
+    pub wireguard6: Option<u16>,
+    /// `ExternalNodesCIDRList`: whose tunnels are accepted beside those of the nodes.
+    pub external_nodes: Vec<IpNet>,
+}
+
+impl Encapsulation {
+    /// IP in IP, which is IPv4 only.
+    pub fn ipip(&self) -> bool {
+        self.ipip == Some(true)
+    }
+
+    /// VXLAN between addresses of a family.
+    pub fn vxlan(&self, family: Family) -> bool {
+        match family {
+            Family::V4 => self.vxlan4 == Some(true),
+            Family::V6 => self.vxlan6,
+        }
+    }
+
+    /// The port on which WireGuard listens at addresses of a family.
+    pub fn wireguard(&self, family: Family) -> Option<u16> {
+        match family {
+            Family::V4 => self.wireguard4,
+            Family::V6 => self.wireguard6,
+        }
+    }
+}
+
+impl Default for Encapsulation {
+    /// Felix's defaults: none, unless IPPools ask for it.
+    fn default() -> Self {
+        Self {
+            ipip: None,
+            vxlan4: None,
+            vxlan6: false,
+            vxlan_port: 4789,
+            wireguard4: None,
+            wireguard6: None,
+            external_nodes: Vec::new(),
+        }
+    }
+}
+
 /// The settings that shape the ruleset. All of them apply live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -85,6 +146,8 @@ pub struct Settings {
     pub log_prefix: String,
     /// `NftablesMarkMask`: the bits of the packet mark that are ours; at least three.
     pub mark_mask: u32,
+    /// Tunnels between hosts.
+    pub encapsulation: Encapsulation,
 }
 
 impl Default for Settings {
@@ -108,6 +171,7 @@ impl Default for Settings {
             wildcard_covers_loopback: true,
             log_prefix: "calico-packet".into(),
             mark_mask: 0xffff_0000,
+            encapsulation: Encapsulation::default(),
         }
     }
 }

@@ -86,9 +86,9 @@ fn raw(world: &World) -> Duration {
 /// All in one transaction; or where the socket's buffer is too small for it, in parts in a working order: table, chains
 /// and sets first, then elements and rules.
 pub(crate) fn write_in_parts(netlink: &Netlink, objects: &[Object]) {
-    if netlink.commit(objects).is_ok() {
-        return;
-    }
+    let Err(whole) = netlink.commit(objects) else { return };
+    let bytes: usize = objects.iter().map(|object| object.attributes.len() + 20).sum();
+    eprintln!("    raw: in parts, as {bytes} bytes at once are refused: {whole}");
     let (frame, content): (Vec<_>, Vec<_>) =
         objects.iter().cloned().partition(|o| matches!(o.kind, Kind::Table | Kind::Chain | Kind::Set));
     netlink.commit(&frame).expect("the kernel takes what it told");

@@ -56,15 +56,24 @@ impl Etcd {
         put.header().expect("an answer has a header").revision()
     }
 
-    /// Stores many at one revision for each hundred (etcd's own limit for a transaction is 128).
+    /// Stores many, in order, in as few transactions as etcd's limits allow: 128 operations, 1.5 MB.
     pub fn put_all(&mut self, resources: &[Resource]) {
-        let Self { netns, runtime, client, .. } = self;
-        for chunk in resources.chunks(100) {
-            let puts: Vec<_> = chunk.iter().map(|r| TxnOp::put(r.key(), r.stored(), None)).collect();
-            netns
-                .enter(|| runtime.block_on(client.txn(Txn::new().and_then(puts))))
-                .expect("etcd takes a transaction");
+        let (mut puts, mut bytes) = (Vec::new(), 0);
+        for (key, value) in resources.iter().map(|resource| (resource.key(), resource.stored())) {
+            if puts.len() == 100 || bytes + value.len() > 1_000_000 {
+                self.transact(std::mem::take(&mut puts));
+                bytes = 0;
+            }
+            bytes += key.len() + value.len();
+            puts.push(TxnOp::put(key, value, None));
         }
+        self.transact(puts);
+    }
+
+    fn transact(&mut self, operations: Vec<TxnOp>) {
+        let Self { netns, runtime, client, .. } = self;
+        let txn = client.txn(Txn::new().and_then(operations));
+        netns.enter(|| runtime.block_on(txn)).expect("etcd takes a transaction");
     }
 
     /// Deletes a key.

@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`netns`] | network namespaces held open by a descriptor; links, addresses, sysctls in them |
+//! | [`tun`] | links on which a test writes packets |
 //! | [`listen`] | servers that echo |
 //! | [`probe`] | small packets whose fate tells a verdict; connections that stay open |
 //! | [`nft`] | what nft(8) and the kernel say of a namespace's ruleset |
@@ -27,6 +28,7 @@ pub mod netns;
 pub mod nft;
 pub mod probe;
 pub mod resource;
+pub mod tun;
 pub mod world;
 
 pub use agent::Agent;

@@ -73,7 +73,7 @@ impl Netns {
     }
 
     /// The same with something on its standard input.
-    pub(crate) fn feed(&self, argv: &[&str], input: &str) -> String {
+    pub fn feed(&self, argv: &[&str], input: &str) -> String {
         let mut child = self.enter(|| {
             Command::new(argv[0])
                 .args(&argv[1..])
@@ -89,7 +89,8 @@ impl Netns {
         let _ = child.stdin.take().expect("stdin is piped").write_all(input.as_bytes());
         let done = child.wait_with_output().expect("our own child can be waited for");
         let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert!(done.status.success(), "{} failed: {err}{out}\n{input}", argv.join(" "));
+        let shown: String = input.chars().take(2000).collect();
+        assert!(done.status.success(), "{} failed: {err}{out}\n{shown}", argv.join(" "));
         out.into_owned()
     }
 

@@ -1,7 +1,7 @@
 //! From resources to what should be enforced on this node: [`CalcGraph`].
 //!
 //! Hand-written incremental nodes; the work for a change depends on what it touches, not on the size of the
-//! cluster. `oracle` computes the same answer from scratch, for tests, and random histories hold the two equal.
+//! cluster. `evaluate::from_scratch` computes the same answer naively, and random histories hold the two equal.
 //!
 //! ```text
 //!  StoreDelta
@@ -12,9 +12,10 @@
 //!   ├ Profile ──────────────────────────► rules in use                                │
 //!   │    │                                   │ rule_sets: selectors → set ids         │
 //!   │    │ labels                            ▼                                        ▼
-//!   └ HostEndpoint, WorkloadEndpoint, ──► ip_sets ────────────────────────────► sequencer ──► Update
-//!     NetworkSet of every node            label_index: sets × items              coalesced, in order
-//!                                         contribution, members: counted
+//!   ├ HostEndpoint, WorkloadEndpoint, ──► ip_sets ────────────────────────────► sequencer ──► Update
+//!   │ NetworkSet of every node            label_index: sets × items              coalesced, in order
+//!   │                                     contribution, members: counted         ▲
+//!   └ Node, IPPool, settings ───────────► tunnels ────────────────────────────────┘
 //! ```
 //!
 //! Nothing here knows links, rules of nftables or the datastore's bytes.
@@ -27,14 +28,13 @@ mod label_index;
 mod labels;
 mod local_filter;
 mod members;
-#[cfg(test)]
-mod oracle;
 mod order;
 mod policy_resolver;
 mod rule_sets;
 mod sequencer;
 #[cfg(test)]
 mod tests;
+mod tunnels;
 
 use crate::store::StoreDelta;
 use active_policies::ActivePolicies;
@@ -50,6 +50,7 @@ use proto::{
 };
 use sequencer::{Changes, Sequencer};
 use std::sync::Arc;
+use tunnels::Tunnels;
 
 /// All nodes, wired.
 pub struct CalcGraph {
@@ -57,8 +58,8 @@ pub struct CalcGraph {
     active: ActivePolicies,
     sets: IpSets,
     resolver: PolicyResolver,
+    tunnels: Tunnels,
     sequencer: Sequencer,
-    settings: Option<Arc<Settings>>,
     ready: bool,
 }
 
@@ -66,12 +67,12 @@ impl CalcGraph {
     /// For the node of this name, spelled as host endpoints spell it.
     pub fn new(hostname: NodeName) -> Self {
         Self {
-            local: LocalFilter::new(hostname),
+            local: LocalFilter::new(hostname.clone()),
+            tunnels: Tunnels::new(hostname),
             active: ActivePolicies::new(),
             sets: IpSets::new(),
             resolver: PolicyResolver::new(),
             sequencer: Sequencer::default(),
-            settings: None,
             ready: false,
         }
     }
@@ -86,7 +87,7 @@ impl CalcGraph {
 
     /// Sets the settings in force. Nothing is told to the dataplane before the first.
     pub fn set_settings(&mut self, settings: Arc<Settings>) {
-        self.settings = Some(settings);
+        self.tunnels.set_settings(settings);
     }
 
     /// What has to be told since the last flush, in the order of [`proto::update`]; at most once for each object.
@@ -94,10 +95,11 @@ impl CalcGraph {
     /// To be called once after each state of the datastore. Empty while the datastore is not ready or there are no
     /// settings: then everything is kept for later.
     pub fn flush(&mut self) -> Vec<Update> {
-        let Some(settings) = self.settings.clone().filter(|_| self.ready) else { return Vec::new() };
+        let Some(settings) = self.tunnels.settings().filter(|_| self.ready) else { return Vec::new() };
         let rules = self.active.flush(&mut self.sets);
         let endpoints = self.resolver.flush();
-        let sets = self.sets.flush();
+        let mut sets = self.sets.flush();
+        self.tunnels.flush(&mut sets);
         self.sequencer.sequence(Changes { settings, sets, rules, endpoints })
     }
 
@@ -132,8 +134,8 @@ impl CalcGraph {
             }
             // The store answers for these.
             Kind::ClusterInformation | Kind::FelixConfiguration => {}
-            // Nothing in host endpoint policy reads these.
-            Kind::Node | Kind::IPPool => {}
+            Kind::Node => self.tunnels.set_node(&key.name, resource),
+            Kind::IPPool => self.tunnels.set_pool(&key.name, resource.as_deref()),
         }
     }
 }

@@ -8,9 +8,11 @@ mod replica;
 mod scenarios;
 mod worlds;
 
-use super::{CalcGraph, oracle};
-use crate::store::StoreDelta;
-use oracle::World;
+use super::CalcGraph;
+use crate::{
+    evaluate::from_scratch::{self, Resources},
+    store::StoreDelta,
+};
 use proptest::prelude::*;
 use proto::{id::NodeName, settings::Settings};
 use replica::Replica;
@@ -21,7 +23,7 @@ use worlds::{HERE, Op, ops};
 struct Bench {
     graph: CalcGraph,
     replica: Replica,
-    world: World,
+    world: Resources,
     ready: bool,
     settings: Option<Arc<Settings>>,
 }
@@ -32,7 +34,7 @@ impl Bench {
         Self {
             graph: CalcGraph::new(NodeName::from(HERE)),
             replica: Replica::default(),
-            world: World::new(),
+            world: Resources::new(),
             ready: false,
             settings: None,
         }
@@ -83,7 +85,7 @@ impl Bench {
     fn check(&self) {
         assert!(self.replica.in_sync);
         assert_eq!(self.replica.settings, self.settings);
-        let expected = oracle::enforced(&self.world, HERE);
+        let expected = from_scratch::enforced(&self.world, HERE).0;
         assert_eq!(self.replica.enforced.endpoints, expected.endpoints);
         assert_eq!(self.replica.enforced.policies, expected.policies);
         assert_eq!(self.replica.enforced.profiles, expected.profiles);

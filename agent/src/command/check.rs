@@ -73,7 +73,7 @@ fn print_objects(engine: &Engine) {
     }
 }
 
-async fn read_links() -> Result<LinkEvent, AgentError> {
+pub(super) async fn read_links() -> Result<LinkEvent, AgentError> {
     let (sender, mut events) = mpsc::channel(monitor::EVENTS_MAX);
     let watching = tokio::spawn(monitor::watch(sender));
     let first = tokio::time::timeout(LINKS_TIMEOUT, events.recv()).await;

@@ -3,7 +3,7 @@
 use super::{
     agent, apply,
     completion::{self, CompletionArgs, ManArgs},
-    config, datastore, delete, get, label, patch, render, teardown, units,
+    config, datastore, delete, explain, get, label, patch, render, teardown, units,
 };
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -31,6 +31,9 @@ enum Command {
     /// Print the ruleset that resources and links would produce
     #[command(long_about = render::ABOUT)]
     Render(render::RenderArgs),
+    /// Say what happens to a packet, and which rule decides
+    #[command(long_about = explain::ABOUT)]
+    Explain(explain::ExplainArgs),
     /// Remove everything that portcullis enforces on this host
     #[command(long_about = teardown::ABOUT)]
     Teardown(teardown::TeardownArgs),
@@ -77,6 +80,7 @@ impl Cli {
             Command::Agent(args) => agent::run(args).await?,
             Command::Config(args) => config::run(args).await?,
             Command::Render(args) => render::run(args).await?,
+            Command::Explain(args) => explain::run(args).await?,
             Command::Teardown(args) => teardown::run(args).await?,
             Command::Apply(args) => apply::run(apply::Operation::Apply, args).await?,
             Command::Create(args) => apply::run(apply::Operation::Create, args).await?,

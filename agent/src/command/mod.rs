@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cli`] | the words of all commands |
 //! | [`agent`] [`check`] | the service, and whether it would run |
+//! | [`explain`] | what happens to a packet, and who decides |
 //! | [`config`] [`render`] [`teardown`] [`completion`] | other commands of this host; [`local`]: how they find settings |
 //!
 //! Commands on resources have calicoctl's words and results. They know nothing of the agent: they read and write the
@@ -27,6 +28,7 @@ pub mod config;
 pub mod datastore;
 pub mod delete;
 pub mod error;
+pub mod explain;
 pub mod get;
 pub mod initialise;
 pub mod input;

@@ -40,9 +40,9 @@ pub struct RenderArgs {
 
 /// A link as the command line spells it.
 #[derive(Clone, Debug)]
-struct Link {
-    name: IfName,
-    addresses: Vec<IpAddr>,
+pub(super) struct Link {
+    pub(super) name: IfName,
+    pub(super) addresses: Vec<IpAddr>,
 }
 
 impl FromStr for Link {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::etcd_client::EtcdOptions;
 use proto::settings::{
-    DenyAction, EndpointToHostAction, EssentialIcmpV6, Failsafe, InterfaceExclude, Settings,
+    DenyAction, Encapsulation, EndpointToHostAction, EssentialIcmpV6, Failsafe, InterfaceExclude, Settings,
 };
 use std::{path::PathBuf, time::Duration};
 
@@ -121,6 +121,32 @@ impl Resolved {
                 Typed::Mask(mask) => mask,
                 _ => Settings::default().mark_mask,
             },
+            encapsulation: self.encapsulation(),
+        }
+    }
+
+    fn encapsulation(&self) -> Encapsulation {
+        let asked = |name| match self.value(name).typed {
+            Typed::Bool(yes) => Some(yes),
+            _ => None,
+        };
+        let port = |name| match self.value(name).typed {
+            Typed::Int(port) => u16::try_from(port).ok().filter(|port| *port > 0),
+            _ => None,
+        };
+        let wireguard = |enabled, of| if self.is(enabled) { port(of) } else { None };
+        let defaults = Encapsulation::default();
+        Encapsulation {
+            ipip: asked("IpInIpEnabled"),
+            vxlan4: asked("VXLANEnabled"),
+            vxlan_port: port("VXLANPort").unwrap_or(defaults.vxlan_port),
+            wireguard4: wireguard("WireguardEnabled", "WireguardListeningPort"),
+            wireguard6: wireguard("WireguardEnabledV6", "WireguardListeningPortV6"),
+            external_nodes: match &self.value("ExternalNodesCIDRList").typed {
+                Typed::Nets(nets) => nets.iter().copied().map(ipnet::IpNet::V4).collect(),
+                _ => Vec::new(),
+            },
+            ..defaults
         }
     }
 

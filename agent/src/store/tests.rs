@@ -88,7 +88,6 @@ fn only_what_changes_is_told() {
         ("a deletion of what is gone", revision(vec![(s(), None)]), vec![]),
         ("it comes back", put((s(), network_set("3", a))), is("192.0.2.1/32")),
         ("a deletion", revision(vec![(s(), None)]), vec![None]),
-        ("a kind that nothing reads", put((key(Kind::Node, "n"), b"{}".to_vec())), vec![]),
         ("the connection is lost", SyncEvent::Health(Health::Lost { reason: "gone".into() }), vec![]),
     ];
     let mut store = store();

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use watch::{Position, Watch};
 
 /// The kinds that are listed and watched, those first on which others depend.
-pub const WATCHED: [Kind; 10] = [
+pub const WATCHED: [Kind; 12] = [
     Kind::ClusterInformation,
     Kind::FelixConfiguration,
     Kind::Tier,
@@ -26,6 +26,8 @@ pub const WATCHED: [Kind; 10] = [
     Kind::NetworkPolicy,
     Kind::HostEndpoint,
     Kind::WorkloadEndpoint,
+    Kind::IPPool,
+    Kind::Node,
 ];
 
 /// How many watches in a row may end without having brought anything before the state is listed again. Some ends,

@@ -116,6 +116,17 @@ impl Members {
         }
     }
 
+    /// The members that are this address, or hold it.
+    pub(super) fn at(&self, address: IpAddr, into: &mut BTreeSet<Member>) {
+        match (self, address) {
+            (Self::Addresses { v4, .. }, IpAddr::V4(address)) => nets_at(v4, address.into(), into),
+            (Self::Addresses { v6, .. }, IpAddr::V6(address)) => nets_at(v6, address.into(), into),
+            (Self::Ports { v4, .. }, IpAddr::V4(address)) => ports_at(v4, address.into(), into),
+            (Self::Ports { v6, .. }, IpAddr::V6(address)) => ports_at(v6, address.into(), into),
+            (Self::Numbers(_), _) => {}
+        }
+    }
+
     /// The elements that stand for the members, sorted within each set.
     pub(super) fn for_each(&self, id: SetId, each: &mut impl FnMut(Element)) {
         match self {
@@ -136,6 +147,17 @@ impl Members {
             }
             Self::Numbers(ranges) => ranges.iter().for_each(|&range| each(Element::PortRange(id, range))),
         }
+    }
+}
+
+fn nets_at<A: Bits>(nets: &Nets<A>, address: A, into: &mut BTreeSet<Member>) {
+    let host = nets.hosts.contains(&address).then_some((address, A::LEN));
+    into.extend(nets.holding(address).chain(host).map(|net| Member::Net(ip_net(net))));
+}
+
+fn ports_at<A: Bits>(ports: &BTreeSet<(A, u8, u16)>, address: A, into: &mut BTreeSet<Member>) {
+    for &(_, protocol, port) in ports.range((address, 0, 0)..=(address, u8::MAX, u16::MAX)) {
+        into.insert(Member::Port { address: address.address(), protocol: Protocol(protocol), port });
     }
 }
 

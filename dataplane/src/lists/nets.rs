@@ -1,5 +1,5 @@
 //! Addresses and nets of one family: all that were told, and which nets of them are programmed (the widest of
-//! overlapping ones, as an interval set holds no overlaps). Not a routing table: there is no lookup of an address.
+//! overlapping ones, as an interval set holds no overlaps).
 
 use ipnet::IpNet;
 use std::{
@@ -69,6 +69,12 @@ impl<A: Bits> Nets<A> {
     /// Whether there is a real net.
     pub(super) fn has_nets(&self) -> bool {
         !self.nets.is_empty()
+    }
+
+    /// Every net that holds an address.
+    pub(super) fn holding(&self, address: A) -> impl Iterator<Item = (A, u8)> + '_ {
+        let at = move |len: &u8| (address.first(*len), *len);
+        self.lengths.keys().map(at).filter(|net| self.nets.contains(net))
     }
 
     /// The programmed nets, in order.

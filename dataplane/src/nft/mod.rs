@@ -11,6 +11,7 @@
 //! | `expression` | yes | statements as expressions, by libnftnl |
 //! | `encode`, `decode` | yes | messages to and from the kernel |
 //! | `refusal` | yes | which element of many was refused |
+//! | `memory` | no | gives memory back after a large transaction |
 //! | `socket`, `batch` | no | one socket; one batch and its answer |
 //! | `listener`, [`monitor`] | no | what others do to our table, as the kernel tells it |
 //! | `commit`, `dump`, `probe` | no | what [`Kernel`] offers |
@@ -25,6 +26,7 @@ mod error;
 mod expression;
 mod key;
 mod listener;
+mod memory;
 pub mod monitor;
 mod probe;
 mod refusal;
@@ -118,7 +120,12 @@ impl Kernel {
     /// See [`CommitError`]: the previous ruleset is still in force.
     pub async fn commit(&self, transaction: Transaction) -> Result<Committed, CommitError> {
         let capabilities = self.capabilities;
+        let is_large = memory::is_large(&transaction);
         let result = self.run(move |socket| commit::commit(socket, capabilities, &transaction)).await;
+        if is_large {
+            // A job of its own: the answer does not wait for it. Where the thread has ended there is nothing to give.
+            let _ = self.jobs.send(Box::new(|_| memory::give_back()));
+        }
         result.map_err(CommitError::OutcomeUnknown)?
     }
 

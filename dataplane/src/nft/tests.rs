@@ -193,7 +193,7 @@ fn a_batch_without_an_end_is_lost_in_silence() {
         socket.drain(|_| said += 1).unwrap();
         assert_eq!((said, socket.generation().unwrap()), (0, before));
 
-        let outcome = batch::send(&mut socket, &mut buffer, None, true).unwrap();
+        let outcome = batch::send(&mut socket, &mut buffer, None, false).unwrap();
         assert!(matches!(outcome, batch::Outcome::Applied(_)), "{outcome:?}");
         assert_ne!(socket.generation().unwrap(), before);
     };

@@ -129,6 +129,7 @@ pub struct Reconciler<R = Renderer> {
     not_before: Option<Instant>,
     settled: bool,
     reports: Vec<Report>,
+    untracked_ignored: Option<HostEndpointName>,
     counters: Counters,
 }
 
@@ -163,6 +164,7 @@ impl<R: Render> Reconciler<R> {
             not_before: None,
             settled: false,
             reports: vec![],
+            untracked_ignored: None,
             counters: Counters::default(),
         }
     }
@@ -320,6 +322,11 @@ impl<R: Render> Reconciler<R> {
         &self.resolution
     }
 
+    /// What renders, with all that it was told.
+    pub fn renderer(&self) -> &R {
+        &self.renderer
+    }
+
     /// Who governs which link, and why; links that are named and do not exist included.
     pub fn governance(&self) -> BTreeMap<IfName, Governance> {
         report::overview(&self.resolution, &self.claims, &self.links)
@@ -330,7 +337,20 @@ impl<R: Render> Reconciler<R> {
         endpoint::statuses(&self.claims, &self.links, &self.resolution)
     }
 
+    /// The endpoint of all interfaces, where untracked policy selects it and is ignored.
+    pub fn untracked_ignored(&self) -> Option<&HostEndpointName> {
+        self.untracked_ignored.as_ref()
+    }
+
     fn govern(&mut self) {
+        self.govern_links();
+        if self.renderer.untracked_ignored() != self.untracked_ignored.as_ref() {
+            self.untracked_ignored = self.renderer.untracked_ignored().cloned();
+            self.reports.extend(self.untracked_ignored.clone().map(Report::UntrackedIgnored));
+        }
+    }
+
+    fn govern_links(&mut self) {
         if !std::mem::take(&mut self.ungoverned) {
             return;
         }

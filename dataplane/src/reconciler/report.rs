@@ -74,6 +74,8 @@ pub enum Report {
     /// An endpoint governs nothing, and why.
     #[allow(missing_docs)]
     Idle { endpoint: HostEndpointName, why: Idle },
+    /// Untracked policy applies to the endpoint of all interfaces, where it does nothing.
+    UntrackedIgnored(HostEndpointName),
     /// A pattern of `InterfaceExclude` is not understood and excludes nothing.
     PatternIgnored(String),
     /// A transaction is in force.
@@ -98,13 +100,15 @@ impl Report {
     /// How urgent it is.
     pub fn level(&self) -> Level {
         match self {
-            Self::Governed { .. } | Self::Released { .. } | Self::Wildcard(_) | Self::Lifted(_) => {
-                Level::Info
-            }
-            Self::InForce { .. } => Level::Debug,
-            Self::Idle { .. } | Self::PatternIgnored(_) | Self::LeftBehind(_) | Self::Repaired { .. } => {
-                Level::Warn
-            }
+            Self::Governed { .. }
+            | Self::Released { .. }
+            | Self::Wildcard(_)
+            | Self::InForce { full: true, .. }
+            | Self::Lifted(_) => Level::Info,
+            // Members of lists come and go by the second: that is for those who look for it.
+            Self::InForce { full: false, .. } => Level::Debug,
+            Self::Idle { .. } | Self::UntrackedIgnored(_) => Level::Warn,
+            Self::PatternIgnored(_) | Self::LeftBehind(_) | Self::Repaired { .. } => Level::Warn,
             Self::Retry { .. } | Self::Isolated { .. } => Level::Error,
         }
     }
@@ -130,6 +134,10 @@ impl fmt::Display for Report {
                 "no host endpoint governs all interfaces any more: those without one are not policed",
             ),
             Self::Idle { endpoint, why } => write!(f, "host endpoint {endpoint} governs nothing: {why}"),
+            Self::UntrackedIgnored(endpoint) => write!(
+                f,
+                "policy with doNotTrack selects host endpoint {endpoint}, which governs all interfaces: it is ignored there; give the interface a host endpoint of its own"
+            ),
             Self::PatternIgnored(error) => write!(f, "InterfaceExclude: pattern ignored: {error}"),
             Self::InForce { full: true, took } => write!(f, "ruleset compared and in force after {took:?}"),
             Self::InForce { full: false, took } => write!(f, "change in force after {took:?}"),

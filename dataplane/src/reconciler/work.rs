@@ -16,6 +16,8 @@ use std::{collections::BTreeMap, error::Error};
 pub trait Render {
     fn apply(&mut self, update: &Update);
     fn set_links(&mut self, governed: BTreeMap<IfName, HostEndpointName>, wildcard: Option<HostEndpointName>);
+    /// The endpoint of all links, where untracked policy selects it and is ignored.
+    fn untracked_ignored(&self) -> Option<&HostEndpointName>;
     fn take_changes(&mut self) -> Changes;
     fn ruleset(&mut self) -> Ruleset;
 }
@@ -31,6 +33,10 @@ impl Render for Renderer {
         wildcard: Option<HostEndpointName>,
     ) {
         Self::set_links(self, governed, wildcard);
+    }
+
+    fn untracked_ignored(&self) -> Option<&HostEndpointName> {
+        Self::untracked_ignored(self)
     }
 
     fn take_changes(&mut self) -> Changes {

@@ -16,10 +16,6 @@ use proto::{
     rule::{Direction, Family},
 };
 
-/// The stages that exist while any endpoint is active.
-pub(super) const STAGES: [Stage; 5] =
-    [Stage::Input, Stage::ForwardIn, Stage::ForwardOut, Stage::Output, Stage::Postrouting];
-
 /// Where a stage is hooked in. The untracked stages come before connection tracking (−200), pre-DNAT before DNAT
 /// (−100), the others where filters are expected; `forward-out` behind `forward-in`.
 pub(super) fn base(stage: Stage) -> Base {
@@ -44,13 +40,36 @@ fn direction(stage: Stage) -> Direction {
     }
 }
 
-/// The bit of the packet's mark that says "judge after rerouting": the lowest that is ours. The next two are
-/// left for what untracked and pre-DNAT policy allowed.
-pub(super) fn rerouted_mark(mark_mask: u32) -> u32 {
-    mark_mask & mark_mask.wrapping_neg()
+/// The bits of the packet's mark that hand a packet from one stage on to later ones: the lowest of the mask.
+///
+/// A stage that sets a bit clears it first, on each packet at prerouting and at output, so that neither `lo`, nor a
+/// tunnel, nor a process can bring it along; a later stage tests it only while the stage that sets it exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// Judge after rerouting: from `output` to `postrouting`.
+    pub(super) rerouted: u32,
+    /// Untracked policy allowed it: from `untracked-in` and `untracked-out` to all but `forward-out`.
+    pub(super) untracked: u32,
+    /// Pre-DNAT policy allowed it: from `pre-dnat` to `input` and `forward-in`.
+    pub(super) pre_dnat: u32,
 }
 
-fn accept<const N: usize>(matches: [Statement; N], comment: &str, draft: &mut Draft) {
+impl Marks {
+    /// The bits of a mask, which has at least three.
+    pub(super) fn of(mask: u32) -> Self {
+        let lowest = |mask: u32| mask & mask.wrapping_neg();
+        let rerouted = lowest(mask);
+        let untracked = lowest(mask & !rerouted);
+        let pre_dnat = lowest(mask & !rerouted & !untracked);
+        Self { rerouted, untracked, pre_dnat }
+    }
+}
+
+fn clear(bit: u32) -> Statement {
+    Statement::SetMark { clear: bit, set: 0 }
+}
+
+pub(super) fn accept<const N: usize>(matches: [Statement; N], comment: &str, draft: &mut Draft) {
     let statements = matches.into_iter().chain([Statement::Verdict(Verdict::Accept)]).collect();
     draft.rule(ruleset::Rule { statements, comment: comment.into() });
 }
@@ -59,11 +78,13 @@ impl Inputs {
     /// What is in a chain.
     pub(super) fn render(&self, spec: &Spec, lists: &Lists) -> Draft {
         match spec {
-            Spec::Base(stage) => self.base_chain(*stage),
+            Spec::Base(stage) => self.base_chain(*stage, lists),
             Spec::Conntrack => conntrack_chain(),
-            Spec::Endpoint { name, direction, traffic: Traffic::Local, kind } => {
-                self.local_chain(name, *direction, *kind)
-            }
+            Spec::Endpoint { name, direction, traffic: Traffic::Local, kind } => match kind {
+                StageKind::Untracked => self.untracked_chain(name, *direction),
+                StageKind::PreDnat => self.pre_dnat_chain(name),
+                StageKind::Filter | StageKind::Postrouting => self.local_chain(name, *direction, *kind),
+            },
             Spec::Endpoint { name, direction, traffic: Traffic::Forwarded, kind } => {
                 self.forward_chain(name, *direction, *kind)
             }
@@ -72,6 +93,7 @@ impl Inputs {
             Spec::Policy(id, direction, kind) => self.policy_chain(id, (*direction, *kind), lists),
             Spec::Profile(name, direction, kind) => self.profile_chain(name, (*direction, *kind), lists),
             Spec::Failsafe(direction) => self.failsafe_chain(*direction),
+            Spec::UntrackedFailsafe(direction) => self.untracked_failsafe_chain(*direction),
             Spec::EssentialIcmpV6 => endpoint::essential_icmpv6_chain(),
             Spec::WorkloadToHost => self.workload_to_host_chain(),
         }
@@ -87,47 +109,93 @@ impl Inputs {
         Spec::Endpoint { name: name.clone(), direction: direction(stage), traffic, kind }
     }
 
-    fn base_chain(&self, stage: Stage) -> Draft {
+    fn base_chain(&self, stage: Stage, lists: &Lists) -> Draft {
         let mut draft = Draft::base(base(stage));
-        let established = Statement::CtState(ct_state::ESTABLISHED | ct_state::RELATED);
-        accept([established], "established", &mut draft);
+        self.first_rules(stage, lists, &mut draft);
+        if !self.dispatches(stage) {
+            return draft;
+        }
         if !self.settings.ipv6 {
             accept([is_family(Family::V6)], "Ipv6Support is off", &mut draft);
         }
-        self.stage_rules(stage, &mut draft);
+        self.stage_rules(stage, lists, &mut draft);
         let direction = direction(stage);
         draft.push([Statement::Dispatch { direction, map: SetName::Dispatch(stage) }], "");
-        if let Some(wildcard) = self.active_wildcard() {
+        if let Some(wildcard) = self.wildcard_of(stage) {
             self.beside_wildcard(stage, &mut draft);
             draft.goto([], &self.endpoint_spec(wildcard, stage), "wildcard endpoint");
         }
         draft
     }
 
-    /// What a stage does with every packet that is not of an established connection.
-    fn stage_rules(&self, stage: Stage, draft: &mut Draft) {
-        let bit = rerouted_mark(self.settings.mark_mask);
-        let clear = Statement::SetMark { clear: bit, set: 0 };
+    /// What a stage does with every packet.
+    fn first_rules(&self, stage: Stage, lists: &Lists, draft: &mut Draft) {
+        let established = Statement::CtState(ct_state::ESTABLISHED | ct_state::RELATED);
+        match stage {
+            // Nothing is established before connection tracking.
+            Stage::UntrackedIn | Stage::UntrackedOut => {
+                if self.has_untracked() {
+                    draft.push([clear(self.marks().untracked)], "a foreign mark is not ours");
+                }
+                self.vxlan_notrack(draft);
+            }
+            Stage::Input => self.established_and_tunnels_in(established, lists, draft),
+            _ => accept([established], "established", draft),
+        }
+    }
+
+    fn marks(&self) -> Marks {
+        Marks::of(self.settings.mark_mask)
+    }
+
+    /// Lets through what an earlier stage allowed for this one too.
+    fn hand_off(&self, stage: Stage, draft: &mut Draft) {
+        let Marks { untracked, pre_dnat, .. } = self.marks();
+        let untracked = if self.has_untracked() { untracked } else { 0 };
+        let pre_dnat = if self.dispatches(Stage::PreDnat) { pre_dnat } else { 0 };
+        let mask = match stage {
+            Stage::Input | Stage::ForwardIn => untracked | pre_dnat,
+            Stage::PreDnat | Stage::Output => untracked,
+            Stage::UntrackedIn | Stage::UntrackedOut | Stage::ForwardOut | Stage::Postrouting => 0,
+        };
+        if mask != 0 {
+            accept([Statement::Mark { mask, set: true }], "allowed by an earlier stage", draft);
+        }
+    }
+
+    /// What a stage does with every packet that is not of an established connection, where it judges by endpoints.
+    fn stage_rules(&self, stage: Stage, lists: &Lists, draft: &mut Draft) {
+        let Marks { rerouted: bit, pre_dnat, .. } = self.marks();
         match stage {
             Stage::Input => {
                 for name in self.workload_links() {
                     let link = Statement::Link { direction: Direction::Ingress, name, equal: true };
                     draft.goto([link], &Spec::WorkloadToHost, "from a workload");
                 }
+                self.hand_off(stage, draft);
             }
-            Stage::ForwardIn => draft.push([clear], "a foreign mark is not ours"),
+            Stage::PreDnat => {
+                draft.push([clear(pre_dnat)], "a foreign mark is not ours");
+                self.hand_off(stage, draft);
+            }
+            Stage::ForwardIn => {
+                draft.push([clear(bit)], "a foreign mark is not ours");
+                self.hand_off(stage, draft);
+            }
             Stage::Output => {
-                draft.push([clear], "a foreign mark is not ours");
+                draft.push([clear(bit)], "a foreign mark is not ours");
+                self.hand_off(stage, draft);
                 // Before the workloads' links: the packet may still leave by another one.
                 let mark = Statement::SetMark { clear: bit, set: bit };
                 accept([Statement::CtDnat(true), mark], "judged after rerouting", draft);
                 self.accept_to_workloads("to a workload", draft);
+                self.tunnels_out(lists, draft);
             }
             Stage::Postrouting => {
                 accept([Statement::Mark { mask: bit, set: false }], "not rerouted", draft);
-                draft.push([clear], "judged here");
+                draft.push([clear(bit)], "judged here");
             }
-            Stage::ForwardOut | Stage::UntrackedIn | Stage::UntrackedOut | Stage::PreDnat => {}
+            Stage::ForwardOut | Stage::UntrackedIn | Stage::UntrackedOut => {}
         }
     }
 

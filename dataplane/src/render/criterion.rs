@@ -221,17 +221,8 @@ impl Side<'_> {
         Some(())
     }
 
-    /// The lookups for a list that changes by itself: single addresses always, nets where it has some.
     fn set_lookups(&mut self, id: SetId, present: bool) -> Vec<Statement> {
-        self.draft.uses_list(id, None);
-        let mut sets = vec![SetName::Hosts(self.family)];
-        if self.lists.shape(id).has_nets(self.family) {
-            sets.push(SetName::Nets(self.family));
-        }
-        let fields = vec![self.address()];
-        sets.into_iter()
-            .map(|set| Statement::Lookup { list: id, fields: fields.clone(), set, present })
-            .collect()
+        set_lookups(id, (self.address(), self.family), (present, self.lists), self.draft)
     }
 
     fn ports(&mut self, side: &SetSide) {
@@ -253,6 +244,22 @@ impl Side<'_> {
         let fields = vec![self.address(), Field::L4Proto, self.port()];
         Statement::Lookup { list, fields, set: SetName::NamedPorts(self.family), present }
     }
+}
+
+/// The lookups for a list that changes by itself: single addresses always, nets where it has some.
+pub(super) fn set_lookups(
+    list: SetId,
+    (address, family): (Field, Family),
+    (present, lists): (bool, &Lists),
+    draft: &mut Draft,
+) -> Vec<Statement> {
+    draft.uses_list(list, None);
+    let mut sets = vec![SetName::Hosts(family)];
+    if lists.shape(list).has_nets(family) {
+        sets.push(SetName::Nets(family));
+    }
+    let lookup = |set| Statement::Lookup { list, fields: vec![address], set, present };
+    sets.into_iter().map(lookup).collect()
 }
 
 /// The nets of a family, without those that another covers, in order.

@@ -41,10 +41,7 @@ impl Inputs {
         let mut draft = Draft::default();
         let Some(endpoint) = self.endpoints.get(name) else { return draft };
         self.drop_invalid(kind, &mut draft);
-        if self.settings.ipv6 && self.settings.essential_icmpv6 == EssentialIcmpV6::Allow {
-            let icmpv6 = byte(Field::L4Proto, Protocol::ICMPV6.0, true);
-            draft.jump([icmpv6], &Spec::EssentialIcmpV6, "");
-        }
+        self.essential_icmpv6(&mut draft);
         if !self.failsafes(direction).is_empty() {
             draft.jump([], &Spec::Failsafe(direction), "");
         }
@@ -68,6 +65,39 @@ impl Inputs {
         self.drop_invalid(kind, &mut draft);
         self.tiers(&endpoint.forward, direction, kind, &mut draft);
         draft
+    }
+
+    /// The chain of an endpoint before connection tracking. Nothing is established or invalid there, and what no
+    /// policy decides goes on to later stages.
+    pub(super) fn untracked_chain(&self, name: &HostEndpointName, direction: Direction) -> Draft {
+        let mut draft = Draft::default();
+        let Some(endpoint) = self.endpoints.get(name) else { return draft };
+        self.essential_icmpv6(&mut draft);
+        if !(self.settings.failsafe_in.is_empty() && self.settings.failsafe_out.is_empty()) {
+            draft.jump([], &Spec::UntrackedFailsafe(direction), "");
+        }
+        self.tiers(&endpoint.untracked, direction, StageKind::Untracked, &mut draft);
+        draft
+    }
+
+    /// The chain of an endpoint before DNAT. What no policy decides goes on to later stages.
+    pub(super) fn pre_dnat_chain(&self, name: &HostEndpointName) -> Draft {
+        let mut draft = Draft::default();
+        let Some(endpoint) = self.endpoints.get(name) else { return draft };
+        self.drop_invalid(StageKind::PreDnat, &mut draft);
+        self.essential_icmpv6(&mut draft);
+        if !self.settings.failsafe_in.is_empty() {
+            draft.jump([], &Spec::Failsafe(Direction::Ingress), "");
+        }
+        self.tiers(&endpoint.pre_dnat, Direction::Ingress, StageKind::PreDnat, &mut draft);
+        draft
+    }
+
+    fn essential_icmpv6(&self, draft: &mut Draft) {
+        if self.settings.ipv6 && self.settings.essential_icmpv6 == EssentialIcmpV6::Allow {
+            let icmpv6 = byte(Field::L4Proto, Protocol::ICMPV6.0, true);
+            draft.jump([icmpv6], &Spec::EssentialIcmpV6, "");
+        }
     }
 
     fn drop_invalid(&self, kind: StageKind, draft: &mut Draft) {
@@ -130,18 +160,39 @@ impl Inputs {
     /// net where one is given. One rule for each protocol and net.
     pub(super) fn failsafe_chain(&self, direction: Direction) -> Draft {
         let mut draft = Draft::default();
+        self.failsafe_rules(direction, direction, &mut draft);
+        draft
+    }
+
+    /// The same where nothing is tracked: with the answers to what the other direction's list lets out or in
+    /// (semantics §2.8.3).
+    pub(super) fn untracked_failsafe_chain(&self, direction: Direction) -> Draft {
+        let mut draft = Draft::default();
+        let other = match direction {
+            Direction::Ingress => Direction::Egress,
+            Direction::Egress => Direction::Ingress,
+        };
+        self.failsafe_rules(direction, direction, &mut draft);
+        self.failsafe_rules(other, direction, &mut draft);
+        draft
+    }
+
+    /// What passes in `direction` by the list of `list`: requests by their destination port, or, with the list of the
+    /// other direction, answers by their source port.
+    fn failsafe_rules(&self, list: Direction, direction: Direction, draft: &mut Draft) {
+        let port = if list == direction { Field::DestinationPort } else { Field::SourcePort };
         let mut groups: BTreeMap<(Protocol, Option<IpNet>), Vec<PortRange>> = BTreeMap::new();
-        for failsafe in self.failsafes(direction) {
+        for failsafe in self.failsafes(list) {
             let net = failsafe.net.map(|net| net.trunc());
             groups.entry((failsafe.protocol, net)).or_default().push(failsafe.ports());
         }
-        let comment: Arc<str> = match direction {
+        let comment: Arc<str> = match list {
             Direction::Ingress => "FailsafeInboundHostPorts".into(),
             Direction::Egress => "FailsafeOutboundHostPorts".into(),
         };
         for ((protocol, net), ports) in groups {
             let mut statements = vec![byte(Field::L4Proto, protocol.0, true)];
-            statements.extend(port_statement(&ports, Field::DestinationPort, true, &mut draft));
+            statements.extend(port_statement(&ports, port, true, draft));
             if let Some(net) = net {
                 let family = Family::of(&net);
                 let address = match direction {
@@ -150,13 +201,12 @@ impl Inputs {
                 };
                 statements.push(is_family(family));
                 if net.prefix_len() > 0 {
-                    statements.extend(nets_statements(&[net], address, true, &mut draft));
+                    statements.extend(nets_statements(&[net], address, true, draft));
                 }
             }
             statements.push(Statement::Verdict(Verdict::Accept));
             draft.rule(Rule { statements, comment: comment.clone() });
         }
-        draft
     }
 
     /// From and to workloads' links: ICMPv6 that a link needs, then `DefaultEndpointToHostAction`.

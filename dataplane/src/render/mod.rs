@@ -7,6 +7,7 @@
 //! | module | what |
 //! |---|---|
 //! | `base` | base chains: hooks, priorities, marks, dispatch |
+//! | `encapsulation` | tunnels between hosts |
 //! | `endpoint` | an endpoint's chains; failsafes, essential ICMPv6, workloads to the host |
 //! | `policy` | chains of policies, tiers and profiles |
 //! | `rule`, `criterion` | one policy rule as nftables rules |
@@ -17,6 +18,7 @@ mod base;
 pub mod comment;
 mod criterion;
 mod draft;
+mod encapsulation;
 mod endpoint;
 mod graph;
 mod policy;
@@ -24,6 +26,7 @@ mod rule;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod world;
 
 use crate::{
     lists::{ListChanges, Lists},
@@ -97,22 +100,89 @@ impl Inputs {
         self.governed.iter().filter(|(_, name)| self.endpoints.contains_key(*name))
     }
 
-    fn is_active(&self) -> bool {
-        self.active_wildcard().is_some() || self.active_links().next().is_some()
+    /// Whether an endpoint takes part in a stage: in those before routing only where it has policy for them, so that
+    /// without any they cost nothing (S7).
+    fn takes_part(&self, name: &HostEndpointName, stage: Stage) -> bool {
+        self.endpoints.get(name).is_some_and(|endpoint| match stage {
+            Stage::UntrackedIn | Stage::UntrackedOut => !endpoint.untracked.is_empty(),
+            Stage::PreDnat => !endpoint.pre_dnat.is_empty(),
+            _ => true,
+        })
+    }
+
+    /// Links that a stage's dispatch map lists. A link whose own endpoint has no pre-DNAT policy is not in that map
+    /// and falls to the wildcard's, as in the reference (semantics §2.6.5).
+    fn links_of(&self, stage: Stage) -> impl Iterator<Item = (&IfName, &HostEndpointName)> {
+        self.active_links().filter(move |(_, name)| self.takes_part(name, stage))
+    }
+
+    /// The wildcard endpoint, where it takes part in a stage. Untracked policy is ignored on it.
+    fn wildcard_of(&self, stage: Stage) -> Option<&HostEndpointName> {
+        let untracked = matches!(stage, Stage::UntrackedIn | Stage::UntrackedOut);
+        self.active_wildcard().filter(|name| !untracked && self.takes_part(name, stage))
+    }
+
+    /// Whether any endpoint judges in a stage, so that it has a dispatch map.
+    fn dispatches(&self, stage: Stage) -> bool {
+        self.links_of(stage).next().is_some() || self.wildcard_of(stage).is_some()
+    }
+
+    fn has_untracked(&self) -> bool {
+        self.dispatches(Stage::UntrackedIn)
+    }
+
+    /// The base chains that exist.
+    fn stages(&self) -> impl Iterator<Item = Stage> {
+        Stage::ALL.into_iter().filter(|&stage| {
+            self.dispatches(stage)
+                || match stage {
+                    Stage::UntrackedIn | Stage::UntrackedOut => self.has_vxlan(),
+                    Stage::Input => self.has_tunnels(),
+                    _ => false,
+                }
+        })
+    }
+
+    /// The sets and maps that exist: all that lists may need, so that no change of a list adds one.
+    fn sets(&self) -> BTreeSet<SetName> {
+        if self.stages().next().is_none() {
+            return BTreeSet::new();
+        }
+        let exists = |set: &SetName| match set {
+            SetName::Dispatch(stage) => self.dispatches(*stage),
+            _ => true,
+        };
+        SetName::all().filter(exists).collect()
+    }
+
+    /// What base chains say beside the settings and lists.
+    fn outline(&self) -> Outline {
+        Outline {
+            stages: self.stages().filter(|&stage| self.dispatches(stage)).collect(),
+            wildcard: self.active_wildcard().cloned(),
+            wildcard_pre_dnat: self.wildcard_of(Stage::PreDnat).is_some(),
+        }
     }
 
     /// The chains that the kernel or a dispatch map refers to.
     fn roots(&self) -> BTreeMap<ChainName, Spec> {
         let mut roots = vec![Spec::Conntrack];
-        if self.is_active() {
-            roots.extend(base::STAGES.map(Spec::Base));
-        }
+        roots.extend(self.stages().map(Spec::Base));
         let endpoints: BTreeSet<&HostEndpointName> = self.active_links().map(|(_, name)| name).collect();
         for name in endpoints {
-            roots.extend(base::STAGES.map(|stage| self.endpoint_spec(name, stage)));
+            let stages = Stage::ALL.into_iter().filter(|&stage| self.takes_part(name, stage));
+            roots.extend(stages.map(|stage| self.endpoint_spec(name, stage)));
         }
         roots.into_iter().map(|spec| (spec.chain_name(), spec)).collect()
     }
+}
+
+/// Which stages judge, and what the wildcard endpoint does in them.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Outline {
+    stages: Vec<Stage>,
+    wildcard: Option<HostEndpointName>,
+    wildcard_pre_dnat: bool,
 }
 
 /// Renders incrementally. Feed it with [`apply`](Self::apply) and [`set_links`](Self::set_links) in any order, then
@@ -124,8 +194,12 @@ pub struct Renderer {
     graph: Graph,
     /// Which endpoints are active, or how stages dispatch to them, may differ from what was rendered.
     roots_touched: bool,
+    /// What the base chains were rendered from.
+    outline: Outline,
     /// The dispatch maps may differ from what was taken.
     dispatch_touched: bool,
+    /// The sets that existed as of the last take.
+    sets: BTreeSet<SetName>,
     /// The dispatch maps as of the last take; empty where no stage existed.
     dispatch: BTreeMap<Stage, BTreeMap<IfName, ChainName>>,
 }
@@ -144,7 +218,9 @@ impl Renderer {
             lists: Lists::default(),
             graph: Graph::default(),
             roots_touched: true,
+            outline: Outline::default(),
             dispatch_touched: true,
+            sets: BTreeSet::new(),
             dispatch: BTreeMap::new(),
         }
     }
@@ -182,9 +258,6 @@ impl Renderer {
         governed: BTreeMap<IfName, HostEndpointName>,
         wildcard: Option<HostEndpointName>,
     ) {
-        if self.inputs.wildcard != wildcard {
-            self.touch_base_chains();
-        }
         if self.inputs.governed != governed || self.inputs.wildcard != wildcard {
             self.roots_touched = true;
         }
@@ -204,18 +277,21 @@ impl Renderer {
         changes
     }
 
+    /// The endpoint of all links, where it has untracked policy: that is ignored on it, as in the reference.
+    pub fn untracked_ignored(&self) -> Option<&HostEndpointName> {
+        let has = |name: &&HostEndpointName| self.inputs.takes_part(name, Stage::UntrackedIn);
+        self.inputs.active_wildcard().filter(has)
+    }
+
     fn take_dispatch(&mut self, changes: &mut Changes) {
+        let sets = self.inputs.sets();
+        changes.new_sets.extend(sets.difference(&self.sets));
+        changes.dead_sets.extend(self.sets.difference(&sets));
+        // Elements go with their sets.
+        changes.cleanup.retain(|set, _| sets.contains(set));
+        self.sets = sets;
         let new = self.dispatch_maps();
         let old = std::mem::replace(&mut self.dispatch, new);
-        match (old.is_empty(), self.dispatch.is_empty()) {
-            (true, false) => changes.new_sets.extend(sets()),
-            (false, true) => {
-                changes.dead_sets.extend(sets());
-                // They go with their sets.
-                changes.cleanup.clear();
-            }
-            _ => {}
-        }
         for (&stage, links) in &self.dispatch {
             let set = SetName::Dispatch(stage);
             let none = BTreeMap::new();
@@ -235,8 +311,8 @@ impl Renderer {
     pub fn ruleset(&mut self) -> Ruleset {
         self.flush();
         let mut ruleset = Ruleset { chains: self.graph.chains(), sets: BTreeMap::new() };
-        if self.inputs.is_active() {
-            ruleset.sets.extend(sets().map(|set| (set, Vec::new())));
+        ruleset.sets.extend(self.inputs.sets().into_iter().map(|set| (set, Vec::new())));
+        if !ruleset.sets.is_empty() {
             ruleset.sets.extend(self.lists.elements());
             for (stage, links) in self.dispatch_maps() {
                 let elements = links.into_iter().map(|(link, chain)| Element::Dispatch(link, chain));
@@ -249,26 +325,24 @@ impl Renderer {
     fn flush(&mut self) {
         if std::mem::take(&mut self.roots_touched) {
             self.dispatch_touched = true;
+            let outline = self.inputs.outline();
+            if self.outline != outline {
+                self.outline = outline;
+                Stage::ALL.iter().for_each(|&stage| self.graph.touch(Spec::Base(stage).chain_name()));
+            }
             self.graph.set_roots(self.inputs.roots(), &self.inputs, &mut self.lists);
         }
         self.graph.flush(&self.inputs, &mut self.lists);
     }
 
     fn dispatch_maps(&self) -> BTreeMap<Stage, BTreeMap<IfName, ChainName>> {
-        if !self.inputs.is_active() {
-            return BTreeMap::new();
-        }
         let entries = |stage| {
             let entry = |(link, name): (&IfName, &HostEndpointName)| {
                 (link.clone(), self.inputs.endpoint_spec(name, stage).chain_name())
             };
-            (stage, self.inputs.active_links().map(entry).collect())
+            (stage, self.inputs.links_of(stage).map(entry).collect())
         };
-        base::STAGES.map(entries).into()
-    }
-
-    fn touch_base_chains(&mut self) {
-        base::STAGES.iter().for_each(|&stage| self.graph.touch(Spec::Base(stage).chain_name()));
+        Stage::ALL.into_iter().filter(|&stage| self.inputs.dispatches(stage)).map(entries).collect()
     }
 
     fn set_settings(&mut self, settings: &Arc<Settings>) {
@@ -341,11 +415,12 @@ impl Renderer {
         if old.as_ref() == new {
             return;
         }
-        if old.is_none() || new.is_none() {
+        let takes_part =
+            |endpoint: &Arc<Endpoint>| (endpoint.untracked.is_empty(), endpoint.pre_dnat.is_empty());
+        if old.as_ref().map(takes_part) != new.map(takes_part) {
             self.roots_touched = true;
-            self.touch_base_chains();
         }
-        for stage in base::STAGES {
+        for stage in Stage::ALL {
             self.graph.touch(self.inputs.endpoint_spec(name, stage).chain_name());
         }
     }
@@ -362,12 +437,4 @@ fn replace<K: Ord + Clone, V: Clone>(map: &mut BTreeMap<K, V>, key: &K, new: Opt
         Some(new) => map.insert(key.clone(), new.clone()),
         None => map.remove(key),
     }
-}
-
-/// The sets and maps that exist while any endpoint is active: all, so that no change of policy adds one.
-fn sets() -> impl Iterator<Item = SetName> {
-    SetName::all().filter(|set| match set {
-        SetName::Dispatch(stage) => base::STAGES.contains(stage),
-        _ => true,
-    })
 }

@@ -2,6 +2,7 @@
 
 use super::{
     Inputs,
+    base::Marks,
     comment::{self, Origin},
     draft::Draft,
     rule::{self, Context},
@@ -81,8 +82,29 @@ impl Inputs {
     pub(super) fn deny(&self, kind: StageKind) -> Verdict {
         match (kind, self.settings.deny) {
             (StageKind::Filter, DenyAction::Reject) => Verdict::Reject,
-            (StageKind::Filter, DenyAction::Drop) | (StageKind::Postrouting, _) => Verdict::Drop,
+            (StageKind::Filter, DenyAction::Drop) => Verdict::Drop,
+            (StageKind::Postrouting | StageKind::Untracked | StageKind::PreDnat, _) => Verdict::Drop,
         }
+    }
+
+    /// What allow is in stages of a kind: where later stages are skipped by it, it leaves a mark for them.
+    fn allow(&self, kind: StageKind) -> Vec<Statement> {
+        let marks = Marks::of(self.settings.mark_mask);
+        let mark = |bit| Statement::SetMark { clear: bit, set: bit };
+        let accept = Statement::Verdict(Verdict::Accept);
+        match kind {
+            StageKind::Filter | StageKind::Postrouting => vec![accept],
+            StageKind::Untracked => vec![Statement::Notrack, mark(marks.untracked), accept],
+            StageKind::PreDnat => vec![mark(marks.pre_dnat), accept],
+        }
+    }
+
+    fn context<'a>(&'a self, actions: &'a (Vec<Statement>, Verdict), lists: &'a Lists) -> Context<'a> {
+        Context { settings: &self.settings, allow: &actions.0, deny: &actions.1, lists }
+    }
+
+    fn actions(&self, kind: StageKind) -> (Vec<Statement>, Verdict) {
+        (self.allow(kind), self.deny(kind))
     }
 
     /// The chain of a policy.
@@ -95,8 +117,8 @@ impl Inputs {
     fn policy_rules(&self, id: &PolicyId, of: (Direction, StageKind), lists: &Lists, draft: &mut Draft) {
         let (direction, kind) = of;
         let Some(policy) = self.policies.get(id) else { return };
-        let deny = self.deny(kind);
-        let context = Context { settings: &self.settings, deny: &deny, lists };
+        let actions = self.actions(kind);
+        let context = self.context(&actions, lists);
         for one in rules(policy, direction) {
             let origin = Origin::policy(policy.tier.as_str(), id, direction, one.index);
             rule::render(one, &origin.to_string().into(), context, draft);
@@ -171,8 +193,8 @@ impl Inputs {
         let (direction, kind) = of;
         let mut draft = Draft::default();
         let Some(profile) = self.profiles.get(name) else { return draft };
-        let deny = self.deny(kind);
-        let context = Context { settings: &self.settings, deny: &deny, lists };
+        let actions = self.actions(kind);
+        let context = self.context(&actions, lists);
         for one in profile_rules(profile, direction) {
             let origin = Origin::profile(name.as_str(), direction, one.index);
             rule::render(one, &origin.to_string().into(), context, &mut draft);

@@ -18,6 +18,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context<'a> {
     pub(super) settings: &'a Settings,
+    /// What allow is here: an accept, and before it what tells later stages.
+    pub(super) allow: &'a [Statement],
     /// What deny is here: a drop, or a reject where the kernel lets us.
     pub(super) deny: &'a Verdict,
     /// For the shapes of lists.
@@ -62,10 +64,10 @@ pub(super) fn render(rule: &Rule<SetSide>, comment: &Arc<str>, context: Context<
         })
         .collect();
     let action = match rule.action {
-        Action::Allow => Statement::Verdict(Verdict::Accept),
-        Action::Deny => Statement::Verdict(context.deny.clone()),
-        Action::Pass => Statement::Verdict(Verdict::Return),
-        Action::Log => Statement::Log(log_prefix(context.settings)),
+        Action::Allow => context.allow.to_vec(),
+        Action::Deny => vec![Statement::Verdict(context.deny.clone())],
+        Action::Pass => vec![Statement::Verdict(Verdict::Return)],
+        Action::Log => vec![Statement::Log(log_prefix(context.settings))],
     };
     let family_matters = rule.family.is_some()
         || bodies.len() < families.len()
@@ -80,7 +82,7 @@ pub(super) fn render(rule: &Rule<SetSide>, comment: &Arc<str>, context: Context<
             body = body.into_iter().map(disjoint).collect();
         }
         for mut statements in alternatives(body) {
-            statements.push(action.clone());
+            statements.extend_from_slice(&action);
             draft.rule(ruleset::Rule { statements, comment: comment.clone() });
         }
     }

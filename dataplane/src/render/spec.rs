@@ -10,23 +10,28 @@ use proto::{
 };
 use std::sync::Arc;
 
-/// Stages in which allow and deny mean the same, so that they share chains. The untracked and the pre-DNAT stage
-/// will each be a kind of their own, as allow sets marks there.
+/// Stages in which allow and deny mean the same, so that they share chains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum StageKind {
     /// Input, forward and output: allow accepts, deny may reject.
     Filter,
     /// Postrouting while deny rejects elsewhere: here it has to drop.
     Postrouting,
+    /// Untracked: allow takes the packet out of connection tracking and past later stages; deny drops.
+    Untracked,
+    /// Pre-DNAT: allow leads past later stages of ingress; deny drops.
+    PreDnat,
 }
 
 impl StageKind {
     /// All kinds.
-    pub(super) const ALL: [Self; 2] = [Self::Filter, Self::Postrouting];
+    pub(super) const ALL: [Self; 4] = [Self::Filter, Self::Postrouting, Self::Untracked, Self::PreDnat];
 
     /// The kind of a stage. Chains without reject serve postrouting too.
     pub(super) fn of(stage: Stage, settings: &Settings) -> Self {
         match (stage, settings.deny) {
+            (Stage::UntrackedIn | Stage::UntrackedOut, _) => Self::Untracked,
+            (Stage::PreDnat, _) => Self::PreDnat,
             (Stage::Postrouting, DenyAction::Reject) => Self::Postrouting,
             _ => Self::Filter,
         }
@@ -36,6 +41,8 @@ impl StageKind {
         match self {
             Self::Filter => "",
             Self::Postrouting => "post-",
+            Self::Untracked => "raw-",
+            Self::PreDnat => "pre-",
         }
     }
 }
@@ -103,6 +110,8 @@ pub(super) enum Spec {
     Profile(ProfileName, Direction, StageKind),
     /// `failsafe-in`, `failsafe-out`.
     Failsafe(Direction),
+    /// `raw-failsafe-in`, `raw-failsafe-out`: with the answers, which nothing tracks there.
+    UntrackedFailsafe(Direction),
     /// `essential-icmpv6` (D5).
     EssentialIcmpV6,
     /// `wl-to-host`.
@@ -136,6 +145,9 @@ impl Spec {
             }
             Self::Failsafe(direction) => {
                 ChainName::new(by_direction(*direction, "failsafe-in", "failsafe-out"))
+            }
+            Self::UntrackedFailsafe(direction) => {
+                ChainName::new(by_direction(*direction, "raw-failsafe-in", "raw-failsafe-out"))
             }
             Self::EssentialIcmpV6 => ChainName::new("essential-icmpv6"),
             Self::WorkloadToHost => ChainName::new("wl-to-host"),

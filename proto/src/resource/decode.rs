@@ -3,7 +3,7 @@
 use super::{
     ClusterInformation, Decoded, Problem, Resource, Tier, felix_configuration, host_endpoint,
     json::{self, Report},
-    network_set, policy, profile, workload_endpoint,
+    network_set, policy, profile, tunnels, workload_endpoint,
 };
 use crate::{
     id::TierName,
@@ -18,8 +18,6 @@ use crate::{
 /// * A HostEndpoint that is not valid stays in force as far as it can be read (D1): `valid` is false.
 /// * A rule with a part that nobody understands never matches, unless it denies (D2).
 /// * Nothing that is stored makes this panic.
-///
-/// Nodes and IPPools mean nothing to host endpoints and are always an error.
 pub fn decode(key: &ResourceKey, bytes: &[u8]) -> Decoded {
     let mut report = Report::new(key);
     let mut unknown_fields = Vec::new();
@@ -61,8 +59,12 @@ fn resource(key: &ResourceKey, report: &mut Report<'_>, bytes: &[u8]) -> Result<
         Kind::WorkloadEndpoint => with(report, bytes, |report, stored| {
             workload_endpoint::meant(key, report, &stored).map(Resource::WorkloadEndpoint)
         }),
-        Kind::Node | Kind::IPPool => {
-            Err(report.fatal("kind", "is none that decides packets of host endpoints"))
+        Kind::Node => {
+            let read = json::read::<v3::Node>(report, bytes)?;
+            Ok((Resource::Node(tunnels::node(report, &read.object)), read.unknown_fields))
+        }
+        Kind::IPPool => {
+            with(report, bytes, |report, stored| tunnels::ip_pool(report, &stored).map(Resource::IpPool))
         }
     }
 }

@@ -16,6 +16,7 @@ mod rules;
 mod selectors;
 #[cfg(test)]
 mod tests;
+mod tunnels;
 mod workload_endpoint;
 
 pub use decode::decode;
@@ -47,6 +48,8 @@ pub enum Resource {
     /// GlobalNetworkSet or NetworkSet.
     NetworkSet(NetworkSet),
     WorkloadEndpoint(WorkloadEndpoint),
+    Node(Node),
+    IpPool(IpPool),
 }
 
 /// What is wrong with a part of a resource or with all of it. Says object, field and reason.
@@ -199,6 +202,30 @@ pub struct NetworkSet {
     pub parents: Vec<ProfileName>,
     /// Host bits are zero; may overlap and repeat.
     pub nets: Vec<IpNet>,
+}
+
+/// A node, as the end of tunnels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its IPv4 address.
+    pub v4: Option<IpAddr>,
+    /// Its IPv6 address.
+    pub v6: Option<IpAddr>,
+    /// Whether it has a VXLAN tunnel between IPv4 addresses.
+    pub vxlan4: bool,
+    /// Whether it has one between IPv6 addresses.
+    pub vxlan6: bool,
+}
+
+/// A pool of workloads' addresses: whether hosts encapsulate what goes between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IpPool {
+    /// Its net, which is its identity for the reference.
+    pub cidr: IpNet,
+    /// `ipipMode` is Always or CrossSubnet.
+    pub ipip: bool,
+    /// `vxlanMode` is Always or CrossSubnet.
+    pub vxlan: bool,
 }
 
 /// A workload endpoint of any node: a target of selectors.

@@ -8,6 +8,7 @@ mod any;
 pub mod duration;
 pub mod felix_configuration;
 pub mod go_json;
+mod ip_pool;
 mod meta;
 mod node;
 mod nullable;
@@ -20,6 +21,7 @@ mod workload_endpoint;
 
 pub use any::AnyResource;
 pub use felix_configuration::FelixConfigurationSpec;
+pub use ip_pool::IPPoolSpec;
 pub use meta::{API_VERSION, Object, ObjectMeta, OwnerReference, Spec};
 pub use node::{Node, NodeAddress, NodeBgp, NodeSpec, NodeStatus, NodeWireguard, OrchRef};
 pub use number_or_text::{InvalidPort, Port, Protocol};
@@ -43,6 +45,8 @@ pub type NetworkPolicy = Object<NetworkPolicySpec>;
 pub type Profile = Object<ProfileSpec>;
 /// A group of policies with a place in the order of groups.
 pub type Tier = Object<TierSpec>;
+/// Addresses for workloads, and how they are encapsulated between hosts.
+pub type IPPool = Object<IPPoolSpec>;
 /// Nets with labels.
 pub type GlobalNetworkSet = Object<GlobalNetworkSetSpec>;
 /// Nets with labels, in a namespace.

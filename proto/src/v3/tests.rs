@@ -21,7 +21,8 @@ fn round_trip(kind: Kind, stored: &str) -> Result<String, serde_json::Error> {
         Kind::GlobalNetworkSet => through::<GlobalNetworkSetSpec>(stored),
         Kind::NetworkSet => through::<NetworkSetSpec>(stored),
         Kind::WorkloadEndpoint => through::<WorkloadEndpointSpec>(stored),
-        Kind::Node | Kind::IPPool => Ok(stored.to_owned()),
+        Kind::Node => Ok(stored.to_owned()),
+        Kind::IPPool => through::<IPPoolSpec>(stored),
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     Bench,
     worlds::{Op, change},
 };
-use crate::calc::oracle::World;
+use crate::evaluate::from_scratch::Resources as World;
 use proptest::{collection::vec, prelude::*};
 
 /// What is enforced after all of it.

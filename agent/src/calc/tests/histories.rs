@@ -1,15 +1,13 @@
 //! The whole way from bytes: recorded values, whole and cut short, come and go in random order, in revisions and in
-//! snapshots. After every event what is enforced equals what the oracle makes of the newest values that decode.
+//! snapshots. After every event what is enforced equals what is computed from scratch of the newest values that decode.
 
 use super::{
     fixtures::{RECORDED, recorded},
     replica::Replica,
 };
 use crate::{
-    calc::{
-        CalcGraph,
-        oracle::{self, World},
-    },
+    calc::CalcGraph,
+    evaluate::from_scratch::{self, Resources as World},
     store::{AbsentClusterInformation, Store},
     syncer::{Revision, Snapshot, SyncEvent},
 };
@@ -107,7 +105,7 @@ proptest! {
             replica.apply(graph.flush());
             let world: World =
                 model.iter().filter_map(|(key, resource)| Some((key.clone(), resource.clone()?))).collect();
-            prop_assert_eq!(&replica.enforced, &oracle::enforced(&world, node));
+            prop_assert_eq!(&replica.enforced, &from_scratch::enforced(&world, node).0);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A dataplane that only remembers what it is told, and insists on the order that was promised.
 
-use crate::calc::oracle::Enforced;
+use crate::evaluate::from_scratch::Enforced;
 use proto::{
     id::{PolicyId, SetId},
     rule::{Rule, SetSide},

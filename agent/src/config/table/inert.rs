@@ -9,7 +9,6 @@ const BY_EVENT: &str = "changes are noticed by event, nothing is read periodical
 const NO_REPORTS: &str = "this version writes nothing to the datastore";
 const NO_METRICS: &str = "this version serves no metrics";
 const NO_WORKLOADS: &str = "only host endpoints are policed";
-const NO_TUNNELS: &str = "no tunnel is set up or needed here";
 const NO_XDP: &str = "nftables judges every packet";
 const ANY_INT: Kind = Kind::Int { min: i32::MIN as i64, max: i32::MAX as i64 };
 const PORT: Kind = Kind::Int { min: 0, max: 65535 };
@@ -58,11 +57,7 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     Parameter::new("XDPEnabled", Kind::Bool, "true").nothing(NO_XDP),
     Parameter::new("GenericXDPEnabled", Kind::Bool, "false").nothing(NO_XDP),
     Parameter::new("BPFEnabled", Kind::Bool, "false").nothing(NO_XDP),
-    Parameter::new("IpInIpEnabled", Kind::Bool, "").nothing(NO_TUNNELS),
-    Parameter::new("VXLANEnabled", Kind::Bool, "").nothing(NO_TUNNELS),
-    Parameter::new("VXLANPort", ANY_INT, "4789").nothing(NO_TUNNELS),
     Parameter::new("AllowVXLANPacketsFromWorkloads", Kind::Bool, "false").nothing(NO_WORKLOADS),
     Parameter::new("AllowIPIPPacketsFromWorkloads", Kind::Bool, "false").nothing(NO_WORKLOADS),
-    Parameter::new("ExternalNodesCIDRList", Kind::Nets, "").die_on_fail().nothing(NO_TUNNELS),
     Parameter::new("OpenstackRegion", Kind::Region, "").die_on_fail().nothing(NO_WORKLOADS),
 ];

@@ -106,6 +106,22 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         .non_zero()
         .die_on_fail()
         .doc("Counts where NftablesMarkMask is not set."),
+    // Tunnels between hosts.
+    Parameter::new("IpInIpEnabled", Kind::Bool, "")
+        .doc("Whether hosts exchange packets in IP in IP: accepted between nodes before host endpoint policy, and dropped from anybody else. Where it is not set: whether an IPPool has an ipipMode."),
+    Parameter::new("VXLANEnabled", Kind::Bool, "")
+        .doc("The same for VXLAN between IPv4 addresses. Where it is not set: whether an IPPool has a vxlanMode."),
+    Parameter::new("VXLANPort", Kind::Int { min: 1, max: 65535 }, "4789").doc("UDP port of VXLAN."),
+    Parameter::new("WireguardEnabled", Kind::Bool, "false")
+        .doc("Whether WireGuard between IPv4 addresses of hosts is accepted before host endpoint policy."),
+    Parameter::new("WireguardEnabledV6", Kind::Bool, "false").doc("The same between IPv6 addresses."),
+    Parameter::new("WireguardListeningPort", Kind::Int { min: 1, max: 65535 }, "51820")
+        .doc("UDP port of WireGuard between IPv4 addresses."),
+    Parameter::new("WireguardListeningPortV6", Kind::Int { min: 1, max: 65535 }, "51821")
+        .doc("UDP port of WireGuard between IPv6 addresses."),
+    Parameter::new("ExternalNodesCIDRList", Kind::Nets, "")
+        .die_on_fail()
+        .doc("Hosts without a Node resource whose tunnels are accepted like those of nodes: addresses and nets, separated by commas."),
     Parameter::new("NftablesRefreshInterval", Kind::Seconds, "180")
         .doc("Others' changes of our table are undone by event; so often, in seconds, it is checked that none was missed. 0 for never."),
     // What tells about the process.

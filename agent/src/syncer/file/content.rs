@@ -116,7 +116,7 @@ mod tests {
             ("another tier", policy("sec.p", "sec"), "GlobalNetworkPolicy sec.p"),
             ("no namespace is the default one", resource("NetworkSet", "s", "{}"), "NetworkSet default/s"),
             ("several documents", resource("Tier", "a", "{order: 1}") + "---\n" + &resource("Tier", "b", "{order: 2}"), "Tier a, Tier b"),
-            ("a node is nobody's business here", resource("Node", "edge", "{}"), ""),
+            ("a node", resource("Node", "edge", "{}"), "Node edge"),
             (
                 "JSON",
                 r#"{"apiVersion":"projectcalico.org/v3","kind":"Tier","metadata":{"name":"a"},"spec":{"order":1}}"#.into(),

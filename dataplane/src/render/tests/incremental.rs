@@ -1,6 +1,6 @@
 //! History does not matter, and what is handed out as changes adds up to the ruleset.
 
-use super::worlds::{self, Links, SETS, World, kind_of, links, policy_id};
+use super::worlds::{self, Links, World, kind_of, links, policy_id, set_ids};
 use crate::{
     render::{Changes, Renderer},
     ruleset::{Element, Hook, Ruleset, SetName, Statement, Verdict},
@@ -26,8 +26,8 @@ pub(super) enum Step {
 }
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
-    let set = select(SETS.to_vec())
-        .prop_flat_map(|id| (Just(SetId(id)), option::weighted(0.8, worlds::members(SetId(id)))));
+    let set =
+        select(set_ids().to_vec()).prop_flat_map(|id| (Just(id), option::weighted(0.8, worlds::members(id))));
     prop_oneof![
         1 => worlds::settings().prop_map(Step::Settings),
         6 => set.prop_map(|(id, members)| Step::Set(id, members)),

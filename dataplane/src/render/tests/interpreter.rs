@@ -2,7 +2,7 @@
 //! read another field than meant.
 
 use crate::ruleset::{
-    Comparison, Element, Field, Hook, LinkMatch, Ruleset, SetName, Statement, Value, Verdict,
+    Comparison, Element, Field, Hook, LinkMatch, Ruleset, SetName, Statement, Value, Verdict, ct_state,
 };
 use ipnet::IpNet;
 use proto::{
@@ -27,6 +27,10 @@ pub(super) struct Packet {
     pub(super) hop_limit: u8,
     pub(super) ct_state: u32,
     pub(super) dnat: bool,
+    /// Where it was going before DNAT; the destination itself where there is none.
+    pub(super) original: (IpAddr, u16),
+    /// A connection belongs to it already, as on its way back in by `lo`: notrack comes too late.
+    pub(super) tracked: bool,
     pub(super) mark: u32,
     pub(super) iif: Option<IfName>,
     pub(super) oif: Option<IfName>,
@@ -35,6 +39,11 @@ pub(super) struct Packet {
 impl Packet {
     pub(super) fn family(&self) -> Family {
         if self.source.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+
+    fn swap_destination(&mut self) {
+        let translated = (self.destination, self.destination_port);
+        (self.destination, self.destination_port) = std::mem::replace(&mut self.original, translated);
     }
 }
 
@@ -59,6 +68,7 @@ pub(super) struct Kernel<'a> {
     hosts: BTreeSet<(SetId, IpAddr)>,
     nets: BTreeMap<SetId, Vec<IpNet>>,
     elements: BTreeSet<&'a Element>,
+    before_tracking: bool,
     /// Lines in the kernel log.
     pub(super) logged: usize,
 }
@@ -70,6 +80,7 @@ impl<'a> Kernel<'a> {
             hosts: BTreeSet::new(),
             nets: BTreeMap::new(),
             elements: BTreeSet::new(),
+            before_tracking: false,
             logged: 0,
         };
         for element in ruleset.sets.values().flatten() {
@@ -94,8 +105,19 @@ impl<'a> Kernel<'a> {
             })
             .collect();
         bases.sort_unstable();
-        for (_, name) in bases {
-            if let End::Denied(fate) = self.chain(name, packet, 1) {
+        for (priority, name) in bases {
+            // What the kernel does between: connection tracking at -200, DNAT at -100.
+            let first = matches!(hook, Hook::Prerouting | Hook::Output);
+            self.before_tracking = first && priority < -200;
+            let untranslated = packet.dnat && first && priority < -100 && !packet.tracked;
+            if untranslated {
+                packet.swap_destination();
+            }
+            let end = self.chain(name, packet, 1);
+            if untranslated && packet.dnat {
+                packet.swap_destination();
+            }
+            if let End::Denied(fate) = end {
                 return fate;
             }
         }
@@ -141,7 +163,10 @@ impl<'a> Kernel<'a> {
                 assert!(self.ruleset.sets.contains_key(set), "no set {set:?}");
                 Step::when(self.lookup(*list, fields, *set, packet) == *present)
             }
-            Statement::CtState(bits) => Step::when(packet.ct_state & bits != 0),
+            Statement::CtState(bits) => {
+                assert!(!self.before_tracking, "a state is read before there is one");
+                Step::when(packet.ct_state & bits != 0)
+            }
             Statement::CtDnat(wanted) => Step::when(packet.dnat == *wanted),
             Statement::Mark { mask, set } => Step::when((packet.mark & mask != 0) == *set),
             Statement::SetMark { clear, set } => {
@@ -171,9 +196,15 @@ impl<'a> Kernel<'a> {
                 Step::On
             }
             Statement::Verdict(verdict) => Step::Verdict(verdict.clone()),
-            Statement::Notrack | Statement::DestinationIsLocal | Statement::SourceIsLocal => {
-                panic!("{statement:?} has no use yet")
+            Statement::Notrack => {
+                assert!(self.before_tracking, "notrack comes too late");
+                if !packet.tracked {
+                    (packet.ct_state, packet.dnat) = (ct_state::UNTRACKED, false);
+                }
+                Step::On
             }
+            // Packets to the host are, and come from it, by the way that they go.
+            Statement::DestinationIsLocal | Statement::SourceIsLocal => Step::On,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Whole rulesets: which chains there are, what they share, and what a change touches; goldens as nft text.
 
 use crate::{
-    render::{Renderer, base::STAGES, base::rerouted_mark},
-    ruleset::{Ruleset, SetName},
+    render::{Renderer, base::Marks},
+    ruleset::{Ruleset, SetName, Stage},
 };
 use proto::{
     id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId, TierName},
@@ -11,6 +11,10 @@ use proto::{
     update::{Endpoint, InterfaceMatch, Member, Policy, Profile, SetKind, Tier, TierDefault, Update},
 };
 use std::{collections::BTreeMap, sync::Arc};
+
+/// The stages that judge by any endpoint.
+const NORMAL_STAGES: [Stage; 5] =
+    [Stage::Input, Stage::ForwardIn, Stage::ForwardOut, Stage::Output, Stage::Postrouting];
 
 fn rule(index: usize, action: Action, port: Option<u16>) -> Rule<SetSide> {
     let ports = port.map(PortRange::single).into_iter().collect();
@@ -214,7 +218,7 @@ fn a_link_that_comes_to_a_known_endpoint_is_dispatch_entries_only() {
     renderer.set_links(links("eth0=a eth9=a"), None);
     let changes = renderer.take_changes();
     assert!(changes.chains.is_empty() && changes.removed.is_empty());
-    assert!(changes.added.keys().eq(STAGES.map(SetName::Dispatch).iter()));
+    assert!(changes.added.keys().eq(NORMAL_STAGES.map(SetName::Dispatch).iter()));
 }
 
 #[test]
@@ -254,9 +258,10 @@ fn chains_have_names_that_nft_reads() {
 }
 
 #[test]
-fn the_mark_is_the_lowest_bit_of_ours() {
-    for (mask, bit) in [(0xffff_0000, 0x0001_0000), (0x8000_0000, 0x8000_0000), (7, 1)] {
-        assert_eq!(rerouted_mark(mask), bit);
+fn the_marks_are_the_lowest_bits_of_ours() {
+    let cases = [(0xffff_0000, [0x1_0000, 0x2_0000, 0x4_0000]), (0x8000_0101, [1, 0x100, 0x8000_0000])];
+    for (mask, [rerouted, untracked, pre_dnat]) in cases {
+        assert_eq!(Marks::of(mask), Marks { rerouted, untracked, pre_dnat });
     }
 }
 

@@ -7,7 +7,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use proto::{
     id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId, TierName},
     rule::{Action, Family, IcmpMatch, PortRange, Protocol, Rule, SetSide},
-    settings::{DenyAction, EndpointToHostAction, EssentialIcmpV6, Failsafe, Settings},
+    settings::{DenyAction, Encapsulation, EndpointToHostAction, EssentialIcmpV6, Failsafe, Settings},
     update::{Endpoint, InterfaceMatch, Member, Policy, Profile, SetKind, Tier, TierDefault, Update},
 };
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
@@ -31,21 +31,23 @@ impl World {
     pub(super) fn renderer(&self) -> Renderer {
         let mut renderer = Renderer::new();
         renderer.inputs.flat_max = self.flat_max;
-        renderer.apply(&Update::Settings(Arc::new(self.settings.clone())));
-        for (id, members) in &self.sets {
-            renderer.apply(&Update::SetAdded(*id, kind_of(*id), members.clone()));
-        }
-        for (id, policy) in &self.policies {
-            renderer.apply(&Update::Policy(id.clone(), Arc::new(policy.clone())));
-        }
-        for (name, profile) in &self.profiles {
-            renderer.apply(&Update::Profile(name.clone(), Arc::new(profile.clone())));
-        }
-        for (name, endpoint) in &self.endpoints {
-            renderer.apply(&Update::Endpoint(name.clone(), Arc::new(endpoint.clone())));
-        }
+        self.updates().iter().for_each(|update| renderer.apply(update));
         renderer.set_links(self.governed.clone(), self.wildcard.clone());
         renderer
+    }
+
+    /// This world, told to somebody who knows nothing.
+    pub(super) fn updates(&self) -> Vec<Update> {
+        let mut updates = vec![Update::Settings(Arc::new(self.settings.clone()))];
+        let sets = self.sets.iter().map(|(id, members)| Update::SetAdded(*id, kind_of(*id), members.clone()));
+        updates.extend(sets);
+        let policies = self.policies.iter();
+        updates.extend(policies.map(|(id, policy)| Update::Policy(id.clone(), Arc::new(policy.clone()))));
+        let profiles = self.profiles.iter();
+        updates.extend(profiles.map(|(name, p)| Update::Profile(name.clone(), Arc::new(p.clone()))));
+        let endpoints = self.endpoints.iter();
+        updates.extend(endpoints.map(|(name, e)| Update::Endpoint(name.clone(), Arc::new(e.clone()))));
+        updates
     }
 }
 
@@ -75,7 +77,8 @@ const LINKS: [&str; 5] = ["eth0", "eth1", "lo", "cali1", "cal"];
 
 /// Lists of addresses have even ids, lists of ports odd ones.
 pub(super) fn kind_of(id: SetId) -> SetKind {
-    if id.0.is_multiple_of(2) { SetKind::Addresses } else { SetKind::Ports }
+    let is_tunnel = [SetId::all_hosts(), SetId::all_vxlan()].contains(&id);
+    if is_tunnel || id.0.is_multiple_of(2) { SetKind::Addresses } else { SetKind::Ports }
 }
 
 fn net() -> impl Strategy<Value = IpNet> + Clone {
@@ -206,6 +209,18 @@ pub(super) fn policy_id(number: usize) -> PolicyId {
     PolicyId::global(format!("default.p{number}"))
 }
 
+/// Policy that is often not there at all, and never denies by itself. Pre-DNAT policy governs ingress only.
+fn early_tiers(egress: bool) -> impl Strategy<Value = Vec<Tier>> {
+    seldom(0.4, tiers()).prop_map(move |tiers| {
+        let pass = |mut tier: Tier| {
+            tier.egress.retain(|_| egress);
+            Tier { default_action: TierDefault::Pass, ..tier }
+        };
+        let has_policy = |tier: &Tier| !(tier.ingress.is_empty() && tier.egress.is_empty());
+        tiers.into_iter().flatten().map(pass).filter(has_policy).collect()
+    })
+}
+
 fn tier(name: &'static str) -> impl Strategy<Value = Tier> {
     // Policy 5 is never told of.
     let ids = || vec(prop_oneof![20 => 0..5usize, 1 => Just(5usize)].prop_map(policy_id), 0..3);
@@ -225,15 +240,38 @@ fn tiers() -> impl Strategy<Value = Vec<Tier>> {
 pub(super) fn endpoint() -> impl Strategy<Value = Endpoint> {
     // Profile `r3` is never told of.
     let profiles = vec(select(vec!["r0", "r0", "r1", "r2", "r3"]).prop_map(ProfileName::from), 0..3);
-    (profiles, tiers(), tiers()).prop_map(|(profiles, normal, forward)| Endpoint {
-        interface: InterfaceMatch::All,
-        valid: true,
-        profiles,
-        normal,
-        forward,
-        untracked: Vec::new(),
-        pre_dnat: Vec::new(),
+    let early = (early_tiers(true), early_tiers(false));
+    (profiles, tiers(), tiers(), early).prop_map(|(profiles, normal, forward, (untracked, pre_dnat))| {
+        Endpoint {
+            interface: InterfaceMatch::All,
+            valid: true,
+            profiles,
+            normal,
+            forward,
+            untracked,
+            pre_dnat,
+        }
     })
+}
+
+fn encapsulation() -> impl Strategy<Value = Encapsulation> {
+    let flag = || prop::bool::weighted(0.3);
+    (
+        option::of(flag()),
+        option::of(flag()),
+        flag(),
+        option::weighted(0.2, Just(443u16)),
+        option::weighted(0.2, Just(22u16)),
+    )
+        .prop_map(|(ipip, vxlan4, vxlan6, wireguard4, wireguard6)| Encapsulation {
+            ipip,
+            vxlan4,
+            vxlan6,
+            vxlan_port: 80,
+            wireguard4,
+            wireguard6,
+            external_nodes: Vec::new(),
+        })
 }
 
 fn failsafes() -> impl Strategy<Value = Vec<Failsafe>> {
@@ -247,17 +285,20 @@ pub(super) fn settings() -> impl Strategy<Value = Settings> {
     let to_host =
         select(vec![EndpointToHostAction::Drop, EndpointToHostAction::Return, EndpointToHostAction::Accept]);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (lists, to_host, flags).prop_map(|((failsafe_in, failsafe_out), endpoint_to_host, flags)| Settings {
-        failsafe_in,
-        failsafe_out,
-        endpoint_to_host,
-        deny: if flags.0 { DenyAction::Reject } else { DenyAction::Drop },
-        drop_invalid: flags.1,
-        ipv6: flags.2 || flags.0,
-        essential_icmpv6: if flags.3 { EssentialIcmpV6::Allow } else { EssentialIcmpV6::Policy },
-        wildcard_covers_loopback: flags.4,
-        ..Settings::default()
-    })
+    (lists, to_host, flags, encapsulation()).prop_map(
+        |((failsafe_in, failsafe_out), endpoint_to_host, flags, encapsulation)| Settings {
+            encapsulation,
+            failsafe_in,
+            failsafe_out,
+            endpoint_to_host,
+            deny: if flags.0 { DenyAction::Reject } else { DenyAction::Drop },
+            drop_invalid: flags.1,
+            ipv6: flags.2 || flags.0,
+            essential_icmpv6: if flags.3 { EssentialIcmpV6::Allow } else { EssentialIcmpV6::Policy },
+            wildcard_covers_loopback: flags.4,
+            ..Settings::default()
+        },
+    )
 }
 
 pub(super) type Links = (BTreeMap<IfName, HostEndpointName>, Option<HostEndpointName>);
@@ -274,10 +315,14 @@ pub(super) fn links() -> impl Strategy<Value = Links> {
     })
 }
 
-pub(super) const SETS: [u64; 5] = [0, 1, 2, 3, 4];
+/// Three of addresses, two of named ports, and the two of tunnels' ends.
+pub(super) fn set_ids() -> [SetId; 7] {
+    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(SetId);
+    [a, b, c, d, e, SetId::all_hosts(), SetId::all_vxlan()]
+}
 
 pub(super) fn world() -> impl Strategy<Value = World> {
-    let sets = SETS.map(|id| members(SetId(id)).prop_map(move |members| (SetId(id), members)));
+    let sets = set_ids().map(|id| members(id).prop_map(move |members| (id, members)));
     let endpoints = ["a", "b", "w"]
         .map(|name| endpoint().prop_map(move |endpoint| (HostEndpointName::from(name), endpoint)));
     (settings(), sets, vec(policy(), 5), vec(profile(), 3), endpoints, links(), 0..2usize).prop_map(
@@ -307,7 +352,7 @@ pub(super) fn packet() -> impl Strategy<Value = Packet> {
     let pool = any::<bool>().prop_flat_map(|v4| {
         let pool = if v4 { ADDRESSES4 } else { ADDRESSES6 };
         let address = || select(pool.to_vec()).prop_map(|address| address.parse::<IpAddr>().unwrap());
-        (address(), address())
+        (address(), address(), address())
     });
     let states = vec![
         ct_state::NEW,
@@ -320,15 +365,18 @@ pub(super) fn packet() -> impl Strategy<Value = Packet> {
         ct_state::UNTRACKED,
     ];
     let header = (
-        select(vec![1u8, 6, 6, 17, 58, 58, 132, 47]),
+        select(vec![1u8, 4, 6, 6, 17, 17, 58, 58, 132, 47]),
         select(&PORTS[..]),
         select(&PORTS[..]),
         select(vec![8u8, 128, 130, 131, 132, 133, 134, 135, 136, 137, 143]),
         0..2u8,
         select(vec![1u8, 64, 255]),
+        select(&PORTS[..]),
     );
-    (pool, header, select(states), any::<bool>(), select(vec![0u32, 0, 0x1_0000, 0x8_0001])).prop_map(
-        |((source, destination), header, ct_state, dnat, mark)| Packet {
+    // None, each of ours by somebody else, and bits that are not ours.
+    let marks = vec![0u32, 0, 0x1_0000, 0x2_0000, 0x4_0000, 0x7_0000, 0x8_0001];
+    (pool, header, select(states), any::<bool>(), select(marks)).prop_map(
+        |((source, destination, original), header, ct_state, dnat, mark)| Packet {
             source,
             destination,
             protocol: Protocol(header.0),
@@ -340,6 +388,8 @@ pub(super) fn packet() -> impl Strategy<Value = Packet> {
             ct_state,
             // Only a tracked packet has a connection.
             dnat: dnat && ct_state & (ct_state::INVALID | ct_state::UNTRACKED) == 0,
+            original: (original, header.6),
+            tracked: false,
             mark,
             iif: None,
             oif: None,

@@ -19,8 +19,7 @@ fn load(text: &str) -> Fixture {
         let key = ResourceKey::parse(&entry.key)?;
         let stored = entry.raw.clone().or_else(|| Some(entry.value.as_ref()?.to_string())).unwrap();
         let below = entry.key.strip_prefix(crate::key::PREFIX).unwrap().to_owned();
-        let decides = !matches!(key.kind, crate::key::Kind::Node | crate::key::Kind::IPPool);
-        decides.then(|| (below, decode(&key, stored.as_bytes())))
+        Some((below, decode(&key, stored.as_bytes())))
     });
     decoded.collect()
 }
@@ -66,9 +65,6 @@ fn what_calicoctl_accepted_decodes_but_for_what_the_reference_refuses_to_read() 
     for case in cases {
         for entry in &case.etcd {
             let Some(key) = ResourceKey::parse(&entry.key) else { continue };
-            if matches!(key.kind, crate::key::Kind::Node | crate::key::Kind::IPPool) {
-                continue;
-            }
             let stored = entry.raw.clone().unwrap_or_else(|| entry.value.as_ref().unwrap().to_string());
             let decoded = decode(&key, stored.as_bytes());
             for field in fields(&decoded) {

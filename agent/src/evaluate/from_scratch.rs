@@ -1,7 +1,8 @@
 //! What should be enforced, computed from scratch: every selector asked of every label set, every list sorted anew.
 //!
-//! For tests only. It shares no code with the nodes that it judges; where both could be wrong together, the tables
-//! in `rule_sets` and the recorded fixtures decide.
+//! It shares no code with the nodes of `calc`, whose tests hold them to it; where both could be wrong together, the
+//! tables in `rule_sets` and the recorded fixtures decide. The work grows with the cluster times its policies: for
+//! tests, and for an operator's question.
 
 use proto::{
     id::{HostEndpointName, PolicyId, ProfileName, SetId, TierName},
@@ -9,47 +10,64 @@ use proto::{
     resource::{Category, HostEndpoint, LabelMap, PolicySpec, ProfileSpec, Resource},
     rule::{Action, Port, Protocol, Rule, SelectorSide, SetSide},
     selector::Selector,
-    update::{Endpoint, Member, Policy, Profile, SetKind, Tier, TierDefault},
+    update::{Endpoint, InterfaceMatch, Member, Policy, Profile, SetKind, Tier, TierDefault},
 };
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 /// All resources of a datastore.
-pub(super) type World = BTreeMap<ResourceKey, Arc<Resource>>;
+pub type Resources = BTreeMap<ResourceKey, Arc<Resource>>;
 
 /// What a dataplane should hold.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Enforced {
-    pub(super) sets: BTreeMap<SetId, (SetKind, BTreeSet<Member>)>,
-    pub(super) policies: BTreeMap<PolicyId, Policy>,
-    pub(super) profiles: BTreeMap<ProfileName, Profile>,
-    pub(super) endpoints: BTreeMap<HostEndpointName, Endpoint>,
+#[allow(missing_docs)]
+pub struct Enforced {
+    pub sets: BTreeMap<SetId, (SetKind, BTreeSet<Member>)>,
+    pub policies: BTreeMap<PolicyId, Policy>,
+    pub profiles: BTreeMap<ProfileName, Profile>,
+    pub endpoints: BTreeMap<HostEndpointName, Endpoint>,
 }
 
-/// What should be enforced on `hostname` in this world.
-pub(super) fn enforced(world: &World, hostname: &str) -> Enforced {
-    let mut oracle = Oracle { world, out: Enforced::default() };
-    for (key, resource) in world {
+/// What a set stands for: the addresses of what a selector picks, or a named port of theirs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    /// Over the labels of host endpoints, workload endpoints and network sets.
+    pub selector: Selector,
+    /// The protocol and the name that endpoints give the port.
+    pub port: Option<(Protocol, Arc<str>)>,
+}
+
+/// What should be enforced on `hostname`, and what its sets stand for.
+pub fn enforced(resources: &Resources, hostname: &str) -> (Enforced, BTreeMap<SetId, Definition>) {
+    let mut scratch = Scratch { world: resources, out: Enforced::default(), definitions: BTreeMap::new() };
+    for (key, resource) in resources {
         if let Resource::HostEndpoint(endpoint) = &**resource
             && endpoint.node.as_str() == hostname
-            && endpoint.interface.is_some()
+            && let Some(interface) = &endpoint.interface
         {
-            oracle.endpoint(HostEndpointName::new(key.name.clone()), resource, endpoint);
+            scratch.endpoint(HostEndpointName::new(key.name.clone()), (resource, endpoint), interface);
         }
     }
-    oracle.out
+    (scratch.out, scratch.definitions)
 }
 
-struct Oracle<'a> {
-    world: &'a World,
+struct Scratch<'a> {
+    world: &'a Resources,
     out: Enforced,
+    definitions: BTreeMap<SetId, Definition>,
 }
 
-impl Oracle<'_> {
-    fn endpoint(&mut self, name: HostEndpointName, resource: &Resource, endpoint: &HostEndpoint) {
-        let labels = self.labels(resource);
+impl Scratch<'_> {
+    fn endpoint(
+        &mut self,
+        name: HostEndpointName,
+        (resource, endpoint): (&Resource, &HostEndpoint),
+        interface: &InterfaceMatch,
+    ) {
+        let labels = labels(self.world, resource);
         let mut policies: Vec<PolicySpec> = Vec::new();
         for resource in self.world.values() {
             if let Resource::Policy(policy) = &**resource
@@ -61,10 +79,10 @@ impl Oracle<'_> {
         }
         policies.sort_by(|a, b| {
             let key = |policy: &PolicySpec| (policy.order.unwrap_or(f64::INFINITY), policy.id.clone());
-            key(a).partial_cmp(&key(b)).unwrap()
+            key(a).partial_cmp(&key(b)).unwrap_or(Ordering::Equal)
         });
         let mut tiers: Vec<TierName> = policies.iter().map(|policy| policy.tier.clone()).collect();
-        tiers.sort_by(|a, b| self.tier_rank(a).partial_cmp(&self.tier_rank(b)).unwrap());
+        tiers.sort_by(|a, b| self.tier_rank(a).partial_cmp(&self.tier_rank(b)).unwrap_or(Ordering::Equal));
         tiers.dedup();
         let lists = |categories: &[Category], forced: Option<TierDefault>| -> Vec<Tier> {
             let governing = |tier: &TierName, direction: fn(&PolicySpec) -> bool| -> Vec<PolicyId> {
@@ -86,7 +104,7 @@ impl Oracle<'_> {
                 .collect()
         };
         let computed = Endpoint {
-            interface: endpoint.interface.clone().unwrap(),
+            interface: interface.clone(),
             valid: endpoint.valid,
             profiles: endpoint.profiles.clone(),
             normal: lists(&[Category::Normal, Category::NormalAndForward], None),
@@ -102,53 +120,12 @@ impl Oracle<'_> {
             self.out.policies.insert(policy.id, Policy { tier: policy.tier, ingress, egress });
         }
         for name in &endpoint.profiles {
-            if let Some(profile) = self.profile(name) {
+            if let Some(profile) = profile(self.world, name) {
                 let ingress = self.rules(&profile.ingress);
                 let egress = self.rules(&profile.egress);
                 self.out.profiles.insert(name.clone(), Profile { ingress, egress });
             }
         }
-    }
-
-    fn labels(&self, resource: &Resource) -> LabelMap {
-        let (own, parents) = match resource {
-            Resource::HostEndpoint(endpoint) => (&endpoint.labels, &endpoint.profiles),
-            Resource::WorkloadEndpoint(endpoint) => (&endpoint.labels, &endpoint.profiles),
-            Resource::NetworkSet(set) => (&set.labels, &set.parents),
-            _ => return LabelMap::new(),
-        };
-        let mut labels = LabelMap::new();
-        for profile in parents.iter().rev().filter_map(|name| self.profile(name)) {
-            labels.extend(profile.labels_to_apply);
-        }
-        labels.extend(own.clone());
-        labels
-    }
-
-    fn profile(&self, name: &ProfileName) -> Option<ProfileSpec> {
-        if name.as_str() == "projectcalico-default-allow" {
-            let allow = Rule {
-                index: 0,
-                action: Action::Allow,
-                family: None,
-                protocol: None,
-                not_protocol: None,
-                icmp: None,
-                not_icmp: None,
-                source: SelectorSide::default(),
-                destination: SelectorSide::default(),
-            };
-            return Some(ProfileSpec {
-                name: name.clone(),
-                labels_to_apply: LabelMap::new(),
-                ingress: vec![allow.clone()],
-                egress: vec![allow],
-            });
-        }
-        self.world.values().find_map(|resource| match &**resource {
-            Resource::Profile(profile) if profile.name == *name => Some(profile.clone()),
-            _ => None,
-        })
     }
 
     fn tier(&self, name: &TierName) -> Option<(f64, TierDefault)> {
@@ -194,7 +171,7 @@ impl Oracle<'_> {
             SetSide { nets: side.nets.clone(), not_nets: side.not_nets.clone(), ..SetSide::default() };
         let lenders = match &side.selector {
             Some(selector) => (**selector).clone(),
-            None => Selector::parse("all()").unwrap(),
+            None => Selector::parse("all()").expect("a selector of the language's own words"),
         };
         for port in &side.ports {
             match port {
@@ -221,53 +198,99 @@ impl Oracle<'_> {
     }
 
     fn address_set(&mut self, selector: &Selector) -> SetId {
-        let mut members = BTreeSet::new();
-        for resource in self.world.values() {
-            if is_item(resource) && selector.matches(&self.labels(resource)) {
-                match &**resource {
-                    Resource::HostEndpoint(endpoint) => {
-                        members.extend(endpoint.expected_ips.iter().map(|ip| Member::Net((*ip).into())));
-                    }
-                    Resource::WorkloadEndpoint(endpoint) => {
-                        members.extend(endpoint.nets.iter().map(|net| Member::Net(net.addr().into())));
-                    }
-                    Resource::NetworkSet(set) => members.extend(set.nets.iter().copied().map(Member::Net)),
-                    _ => {}
-                }
-            }
-        }
         let id = SetId::of_selector(selector.as_str());
-        self.out.sets.insert(id, (SetKind::Addresses, members));
-        id
+        self.define(id, SetKind::Addresses, Definition { selector: selector.clone(), port: None })
     }
 
-    fn port_set(&mut self, selector: &Selector, protocol: Protocol, name: &str) -> SetId {
-        let mut members = BTreeSet::new();
-        for resource in self.world.values() {
-            let (addresses, ports) = match &**resource {
-                Resource::HostEndpoint(endpoint) => (endpoint.expected_ips.clone(), &endpoint.ports),
-                Resource::WorkloadEndpoint(endpoint) => {
-                    (endpoint.nets.iter().map(|net| net.addr()).collect(), &endpoint.ports)
-                }
-                _ => continue,
-            };
-            for port in ports {
-                if port.protocol == protocol
-                    && &*port.name == name
-                    && selector.matches(&self.labels(resource))
-                {
-                    members.extend(addresses.iter().map(|address| Member::Port {
-                        address: *address,
-                        protocol,
-                        port: port.port,
-                    }));
-                }
-            }
-        }
+    fn port_set(&mut self, selector: &Selector, protocol: Protocol, name: &Arc<str>) -> SetId {
         let id = SetId::of_named_port(selector.as_str(), protocol.0, name);
-        self.out.sets.insert(id, (SetKind::Ports, members));
+        let port = Some((protocol, name.clone()));
+        self.define(id, SetKind::Ports, Definition { selector: selector.clone(), port })
+    }
+
+    fn define(&mut self, id: SetId, kind: SetKind, definition: Definition) -> SetId {
+        if !self.definitions.contains_key(&id) {
+            let members = self.world.values().flat_map(|resource| given(self.world, resource, &definition));
+            self.out.sets.insert(id, (kind, members.collect()));
+            self.definitions.insert(id, definition);
+        }
         id
     }
+}
+
+/// What a resource contributes to a set.
+pub(super) fn given(world: &Resources, resource: &Resource, definition: &Definition) -> Vec<Member> {
+    if !is_item(resource) || !definition.selector.matches(&labels(world, resource)) {
+        return Vec::new();
+    }
+    let Some((protocol, name)) = &definition.port else { return addresses(resource) };
+    let ports = match resource {
+        Resource::HostEndpoint(endpoint) => &endpoint.ports,
+        Resource::WorkloadEndpoint(endpoint) => &endpoint.ports,
+        _ => return Vec::new(),
+    };
+    let named = ports.iter().filter(|port| port.protocol == *protocol && port.name == *name);
+    let member = |port: u16, member: &Member| match member {
+        Member::Net(net) => Member::Port { address: net.addr(), protocol: *protocol, port },
+        port => *port,
+    };
+    let addresses = addresses(resource);
+    named.flat_map(|port| addresses.iter().map(move |address| member(port.port, address))).collect()
+}
+
+fn addresses(resource: &Resource) -> Vec<Member> {
+    match resource {
+        Resource::HostEndpoint(endpoint) => {
+            endpoint.expected_ips.iter().map(|ip| Member::Net((*ip).into())).collect()
+        }
+        Resource::WorkloadEndpoint(endpoint) => {
+            endpoint.nets.iter().map(|net| Member::Net(net.addr().into())).collect()
+        }
+        Resource::NetworkSet(set) => set.nets.iter().copied().map(Member::Net).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The labels that selectors see: its own, and beneath them those of its profiles.
+pub(super) fn labels(world: &Resources, resource: &Resource) -> LabelMap {
+    let (own, parents) = match resource {
+        Resource::HostEndpoint(endpoint) => (&endpoint.labels, &endpoint.profiles),
+        Resource::WorkloadEndpoint(endpoint) => (&endpoint.labels, &endpoint.profiles),
+        Resource::NetworkSet(set) => (&set.labels, &set.parents),
+        _ => return LabelMap::new(),
+    };
+    let mut labels = LabelMap::new();
+    for profile in parents.iter().rev().filter_map(|name| profile(world, name)) {
+        labels.extend(profile.labels_to_apply);
+    }
+    labels.extend(own.clone());
+    labels
+}
+
+fn profile(world: &Resources, name: &ProfileName) -> Option<ProfileSpec> {
+    if name.as_str() == "projectcalico-default-allow" {
+        let allow = Rule {
+            index: 0,
+            action: Action::Allow,
+            family: None,
+            protocol: None,
+            not_protocol: None,
+            icmp: None,
+            not_icmp: None,
+            source: SelectorSide::default(),
+            destination: SelectorSide::default(),
+        };
+        return Some(ProfileSpec {
+            name: name.clone(),
+            labels_to_apply: LabelMap::new(),
+            ingress: vec![allow.clone()],
+            egress: vec![allow],
+        });
+    }
+    world.values().find_map(|resource| match &**resource {
+        Resource::Profile(profile) if profile.name == *name => Some(profile.clone()),
+        _ => None,
+    })
 }
 
 fn is_item(resource: &Resource) -> bool {

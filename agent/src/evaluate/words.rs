@@ -1,0 +1,124 @@
+//! A trial in words: what operators wrote, and what it did. One sentence each, without a full stop.
+
+use proto::{
+    judge::{Governor, Outcome, Reason, Stage, StageTrial},
+    rule::{Action, Direction},
+    settings::{EndpointToHostAction, Failsafe},
+    update::TierDefault,
+};
+
+/// What a stage is for.
+pub fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::UntrackedIn => "untracked policy, before connection tracking",
+        Stage::PreDnat => "pre-DNAT policy, before the destination is translated",
+        Stage::Input => "policy for traffic to this host",
+        Stage::ForwardIn => "applyOnForward policy, incoming side",
+        Stage::ForwardOut => "applyOnForward policy, outgoing side",
+        Stage::UntrackedOut => "untracked policy, before connection tracking",
+        Stage::Output => "policy for traffic of this host",
+        Stage::Postrouting => "policy for traffic of this host whose destination was translated",
+    }
+}
+
+/// Who governs the link of a stage.
+pub fn governor(trial: &StageTrial) -> String {
+    match &trial.governor {
+        Governor::Own(name) => format!("host endpoint {name} governs {}", trial.link),
+        Governor::Wildcard(name) => {
+            format!("host endpoint {name}, for all interfaces, governs {}", trial.link)
+        }
+        Governor::None => format!("interface {}", trial.link),
+    }
+}
+
+/// What a stage did.
+pub fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Passes => "passes",
+        Outcome::AllowsLater => "allowed, here and at later stages",
+        Outcome::Drops => "DROPPED",
+        Outcome::Rejects => "REJECTED",
+    }
+}
+
+/// Why.
+pub fn reason(trial: &StageTrial) -> String {
+    match &trial.reason {
+        Reason::NothingEnforced => "no host endpoint of this node governs any interface".into(),
+        Reason::Ungoverned => "no host endpoint polices it here".into(),
+        Reason::Ipv6Off => "Ipv6Support is off, so IPv6 is not policed".into(),
+        Reason::Established => "the connection is established (or the packet related to one)".into(),
+        Reason::Invalid => "connection tracking finds the packet invalid".into(),
+        Reason::EssentialIcmpV6 => "ICMPv6 that every link needs (EssentialICMPv6: Allow)".into(),
+        Reason::Failsafe { entry, returning: false, .. } => {
+            let list = failsafes(trial.stage.direction());
+            format!("{} of {list} lets it pass, before policy", spelled(entry))
+        }
+        Reason::Failsafe { entry, returning: true, .. } => {
+            let other = match trial.stage.direction() {
+                Direction::Ingress => Direction::Egress,
+                Direction::Egress => Direction::Ingress,
+            };
+            format!("it answers traffic that {} of {} lets pass", spelled(entry), failsafes(other))
+        }
+        Reason::Rule(rule, action) => format!("{rule}: {}", self::action(*action)),
+        Reason::TierDefault { tier, action: TierDefault::Deny } => {
+            format!("no policy of tier {tier} matched, and the tier's default action is Deny")
+        }
+        Reason::TierDefault { tier, action: TierDefault::Pass } => {
+            format!("no policy of tier {tier} matched, and the tier's default action is Pass")
+        }
+        Reason::MissingPolicy(policy) => format!("policy {policy} is not known, which denies"),
+        Reason::MissingProfile(profile) => {
+            format!("profile {profile}, which the host endpoint lists, does not exist, which denies")
+        }
+        Reason::EndOfEndpoint => "no policy and no profile of the host endpoint allows it".into(),
+        Reason::EndOfPolicies => "no policy of this stage decided, which denies nothing here".into(),
+        Reason::NoForwardPolicy => {
+            "no policy with applyOnForward applies to the host endpoint, so forwarded traffic is not policed"
+                .into()
+        }
+        Reason::WorkloadToHost(action) => {
+            let value = match action {
+                EndpointToHostAction::Drop => "DROP",
+                EndpointToHostAction::Return => "RETURN",
+                EndpointToHostAction::Accept => "ACCEPT",
+            };
+            format!("from a local workload, where DefaultEndpointToHostAction decides: {value}")
+        }
+        Reason::WorkloadIcmpV6 => "ICMPv6 that a workload's link needs".into(),
+        Reason::ToWorkload => "from the host to a local workload, which is never policed here".into(),
+        Reason::AllowedBy(stage) => format!("the stage {} has allowed it for this one too", stage.as_str()),
+        Reason::Rerouted => "the destination was translated: judged where it leaves".into(),
+        Reason::Encapsulation { name, known: true } => format!("{name} between hosts, which is exempt"),
+        Reason::Encapsulation { name, known: false } => {
+            format!("{name} from a host that is not of the cluster")
+        }
+    }
+}
+
+/// The action as resources spell it.
+pub fn action(action: Action) -> &'static str {
+    match action {
+        Action::Allow => "Allow",
+        Action::Deny => "Deny",
+        Action::Pass => "Pass",
+        Action::Log => "Log",
+    }
+}
+
+/// As the lists spell an entry.
+fn spelled(entry: &Failsafe) -> String {
+    match entry.net {
+        Some(net) => format!("{}:{net}:{}", entry.protocol, entry.port),
+        None => format!("{}:{}", entry.protocol, entry.port),
+    }
+}
+
+fn failsafes(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "FailsafeInboundHostPorts",
+        Direction::Egress => "FailsafeOutboundHostPorts",
+    }
+}

@@ -1,0 +1,352 @@
+//! Random worlds: resources, settings and links from small pools, so that things meet.
+
+use ipnet::IpNet;
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use proto::{
+    id::{IfName, NodeName, PolicyId, ProfileName, TierName},
+    key::{Kind, ResourceKey},
+    resource::{
+        Category, EndpointPort, HostEndpoint, LabelMap, NetworkSet, PolicySpec, ProfileSpec, Resource, Tier,
+        WorkloadEndpoint,
+    },
+    rule::{Action, Family, IcmpMatch, Port, PortRange, Protocol, Rule, SelectorSide},
+    selector::Selector,
+    settings::{DenyAction, Encapsulation, EndpointToHostAction, EssentialIcmpV6, Failsafe, Settings},
+    update::{InterfaceMatch, TierDefault},
+};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+/// The node that the host is.
+pub(crate) const HERE: &str = "here";
+
+/// The categories that policies have.
+const CATEGORIES: &[Category] =
+    &[Category::Normal, Category::NormalAndForward, Category::Untracked, Category::PreDnat];
+
+/// Addresses of the host, of its links' neighbours, of what is behind them, and of services that are translated.
+pub(crate) const ADDRESSES: [&str; 26] = [
+    "10.0.0.1",
+    "10.0.0.9",
+    "10.0.1.1",
+    "10.0.1.9",
+    "10.0.2.1",
+    "10.0.2.9",
+    "10.65.0.1",
+    "10.65.0.9",
+    "192.0.2.1",
+    "203.0.113.1",
+    "198.18.0.1",
+    "198.18.0.2",
+    "198.18.0.3",
+    "fd00:0::1",
+    "fd00:0::9",
+    "fd00:1::1",
+    "fd00:1::9",
+    "fd00:2::1",
+    "fd00:2::9",
+    "fd00:65::1",
+    "fd00:65::9",
+    "2001:db8::1",
+    "2001:db8:1::1",
+    "fd18::1",
+    "fd18::2",
+    "fd18::3",
+];
+const NETS: [&str; 12] = [
+    "10.0.0.0/24",
+    "10.0.0.0/15",
+    "10.0.1.8/29",
+    "0.0.0.0/0",
+    "198.18.0.0/15",
+    "192.0.2.1/32",
+    "fd00::/64",
+    "fd00::/16",
+    "fd00:1::8/125",
+    "::/0",
+    "fe80::/10",
+    "fd18::/64",
+];
+/// Few ports: 22 is a failsafe by default.
+pub(crate) const PORTS: [u16; 6] = [22, 53, 80, 443, 1000, 8080];
+pub(crate) const PROTOCOLS: [u8; 9] = [1, 4, 6, 17, 47, 58, 132, 136, 253];
+
+/// What the agent would have read.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) settings: Settings,
+    pub(crate) resources: BTreeMap<ResourceKey, Arc<Resource>>,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{:?}", self.settings)?;
+        self.resources.iter().try_for_each(|(key, resource)| writeln!(f, "{key:?}: {resource:?}"))
+    }
+}
+
+pub(crate) fn world() -> impl Strategy<Value = World> {
+    let endpoints = vec((select(vec!["h1", "h2", "h3", "h4"]), host_endpoint()), 1..4);
+    let targets = (vec(network_set(), 0..4), option::of(workload()));
+    let tiers = (option::weighted(0.8, tier()), option::weighted(0.8, tier()), option::weighted(0.9, tier()));
+    let profiles = vec((rules(0..3), rules(0..3), labels()), 2);
+    (settings(), endpoints, targets, tiers, vec(policy(), 0..7), profiles).prop_map(
+        |(settings, endpoints, (sets, workload), tiers, policies, profiles)| {
+            let mut resources = BTreeMap::new();
+            let mut put = |kind, name: &str, resource| {
+                resources.insert(key(kind, name), Arc::new(resource));
+            };
+            for (name, endpoint) in endpoints {
+                put(Kind::HostEndpoint, name, Resource::HostEndpoint(endpoint));
+            }
+            for (number, set) in sets.into_iter().enumerate() {
+                put(Kind::GlobalNetworkSet, &format!("s{number}"), Resource::NetworkSet(set));
+            }
+            for (name, tier) in [("first", tiers.0), ("second", tiers.1), ("default", tiers.2)] {
+                if let Some((order, default_action)) = tier {
+                    let tier = Tier { name: TierName::from(name), order, default_action };
+                    put(Kind::Tier, name, Resource::Tier(tier));
+                }
+            }
+            for (number, mut policy) in policies.into_iter().enumerate() {
+                let name = format!("{}.p{number}", policy.tier);
+                policy.id = PolicyId::global(name.as_str());
+                put(Kind::GlobalNetworkPolicy, &name, Resource::Policy(policy));
+            }
+            for (number, (ingress, egress, labels_to_apply)) in profiles.into_iter().enumerate() {
+                let name = format!("r{number}");
+                let profile =
+                    ProfileSpec { name: ProfileName::from(name.as_str()), labels_to_apply, ingress, egress };
+                put(Kind::Profile, &name, Resource::Profile(profile));
+            }
+            if let Some(workload) = workload {
+                let key = ResourceKey { namespace: Some("ns".into()), ..key(Kind::WorkloadEndpoint, "w") };
+                resources.insert(key, Arc::new(Resource::WorkloadEndpoint(workload)));
+            }
+            World { settings, resources }
+        },
+    )
+}
+
+fn key(kind: Kind, name: &str) -> ResourceKey {
+    ResourceKey { kind, namespace: None, name: name.into() }
+}
+
+fn host_endpoint() -> impl Strategy<Value = HostEndpoint> {
+    let named = |name: &str| Just(InterfaceMatch::Named(IfName::from(name)));
+    let local = select(vec!["10.0.0.1", "10.0.1.1", "fd00:1::1", "fd00:2::1", "127.0.0.0", "10.65.0.1"]);
+    let interface = prop_oneof![
+        4 => named("eth0"),
+        2 => named("eth1"),
+        1 => named("lo"),
+        1 => named("cali1"),
+        2 => local.prop_map(|a: &str| InterfaceMatch::Address(vec![a.parse().unwrap()])),
+        4 => Just(InterfaceMatch::All),
+    ];
+    let profile = select(vec!["r0", "r0", "r1", "missing", ProfileName::DEFAULT_ALLOW]);
+    let claim = (select(vec![HERE, HERE, HERE, "there"]), interface, prop::bool::weighted(0.9));
+    let rest =
+        (vec(address(), 0..3), labels(), vec(profile.prop_map(ProfileName::from), 0..3), vec(port(), 0..3));
+    (claim, rest).prop_map(|((node, interface, valid), (expected_ips, labels, profiles, ports))| {
+        HostEndpoint {
+            node: NodeName::from(node),
+            interface: Some(interface),
+            expected_ips,
+            labels,
+            profiles,
+            ports,
+            valid,
+        }
+    })
+}
+
+fn workload() -> impl Strategy<Value = WorkloadEndpoint> {
+    (vec(address(), 1..3), labels(), vec(port(), 0..2)).prop_map(|(addresses, labels, ports)| {
+        WorkloadEndpoint {
+            node: NodeName::from(HERE),
+            interface: Some(IfName::from("cali1")),
+            labels,
+            profiles: vec![],
+            nets: addresses.into_iter().map(Into::into).collect(),
+            ports,
+        }
+    })
+}
+
+fn network_set() -> impl Strategy<Value = NetworkSet> {
+    let one = prop_oneof![net(), address().prop_map(IpNet::from)];
+    (labels(), vec(one, 0..5)).prop_map(|(labels, mut nets)| {
+        nets.sort_unstable();
+        nets.dedup();
+        NetworkSet { labels, parents: vec![], nets }
+    })
+}
+
+fn tier() -> impl Strategy<Value = (Option<f64>, TierDefault)> {
+    (select(vec![None, Some(1.0), Some(2.0)]), select(vec![TierDefault::Deny, TierDefault::Pass]))
+}
+
+fn policy() -> impl Strategy<Value = PolicySpec> {
+    let head =
+        (select(vec!["first", "second", "default", "default", "missing"]), select(vec![None, Some(1.0)]));
+    let governs = select(vec![(true, true), (true, false), (false, true), (true, true)]);
+    let applies = prop_oneof![3 => Just("all()"), 2 => select(SELECTORS.to_vec())];
+    (head, applies, governs, select(CATEGORIES.to_vec()), rules(0..5), rules(0..5)).prop_map(
+        |((tier, order), selector, (ingress_governed, egress), category, ingress, egress_rules)| PolicySpec {
+            id: PolicyId::global(""),
+            tier: TierName::from(tier),
+            order,
+            selector: parsed(selector),
+            ingress_governed,
+            egress_governed: egress && category != Category::PreDnat,
+            category,
+            ingress,
+            egress: egress_rules,
+        },
+    )
+}
+
+const SELECTORS: [&str; 8] = [
+    "a == 'x'",
+    "a != 'x'",
+    "has(a)",
+    "!has(b)",
+    "a == 'x' || b == 'y'",
+    "a in {'x', 'y'}",
+    "b == 'y'",
+    "all()",
+];
+
+fn parsed(selector: &str) -> Arc<Selector> {
+    Arc::new(Selector::parse(selector).unwrap())
+}
+
+fn labels() -> impl Strategy<Value = LabelMap> {
+    let label = (select(vec!["a", "b"]), select(vec!["x", "y"]));
+    vec(label, 0..3).prop_map(|labels| labels.into_iter().map(|(k, v)| (k.into(), v.into())).collect())
+}
+
+fn port() -> impl Strategy<Value = EndpointPort> {
+    (select(vec!["http", "dns"]), select(vec![6, 17, 132]), select(PORTS.to_vec())).prop_map(
+        |(name, protocol, port)| EndpointPort { name: name.into(), protocol: Protocol(protocol), port },
+    )
+}
+
+pub(crate) fn address() -> impl Strategy<Value = IpAddr> + Clone {
+    select(ADDRESSES.to_vec()).prop_map(|address| address.parse().unwrap())
+}
+
+fn net() -> impl Strategy<Value = IpNet> + Clone {
+    select(NETS.to_vec()).prop_map(|net| net.parse().unwrap())
+}
+
+fn nets(weight: f64) -> impl Strategy<Value = Vec<IpNet>> {
+    let one = prop_oneof![net(), address().prop_map(IpNet::from)];
+    option::weighted(weight, vec(one, 1..4)).prop_map(Option::unwrap_or_default)
+}
+
+fn side(with_ports: bool) -> impl Strategy<Value = SelectorSide> {
+    let selector = || select(SELECTORS.to_vec()).prop_map(parsed);
+    let selectors = prop_oneof![
+        4 => Just((None, None)),
+        2 => selector().prop_map(|selector| (Some(selector), None)),
+        1 => selector().prop_map(|selector| (None, Some(selector))),
+    ];
+    let weight = if with_ports { 0.35 } else { 0.01 };
+    let one = prop_oneof![
+        1 => select(vec!["http", "dns", "nobody"]).prop_map(|name| Port::Named(name.into())),
+        2 => select(PORTS.to_vec()).prop_map(|port| Port::Range(PortRange::single(port))),
+        1 => (select(PORTS.to_vec()), select(PORTS.to_vec())).prop_map(|(a, b)| {
+            Port::Range(PortRange { first: a.min(b), last: a.max(b) })
+        }),
+    ];
+    let ports = |weight| option::weighted(weight, vec(one.clone(), 1..4)).prop_map(Option::unwrap_or_default);
+    (nets(0.2), nets(0.1), selectors, ports(weight), ports(weight / 3.0)).prop_map(
+        |(nets, not_nets, (selector, not_selector), ports, not_ports)| SelectorSide {
+            nets,
+            not_nets,
+            selector,
+            not_selector,
+            ports,
+            not_ports,
+        },
+    )
+}
+
+fn rules(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Rule<SelectorSide>>> {
+    vec(rule(), count).prop_map(|mut rules| {
+        rules.iter_mut().enumerate().for_each(|(index, rule)| rule.index = index);
+        rules
+    })
+}
+
+fn rule() -> impl Strategy<Value = Rule<SelectorSide>> {
+    let action = prop_oneof![5 => Just(Action::Allow), 4 => Just(Action::Deny), 2 => Just(Action::Pass), 1 => Just(Action::Log)];
+    let protocol = || select(PROTOCOLS.to_vec()).prop_map(Protocol);
+    let matched = prop_oneof![
+        4 => (Just(None), side(false), side(false)),
+        4 => (select(vec![6, 17, 132]).prop_map(|p| Some(Protocol(p))), side(true), side(true)),
+        2 => (protocol().prop_map(Some), side(false), side(false)),
+    ];
+    let icmp = || {
+        (select(vec![8u8, 0, 3, 128, 135, 143]), option::weighted(0.3, 0..2u8))
+            .prop_map(|(icmp_type, code)| IcmpMatch { icmp_type, code })
+    };
+    let family = option::weighted(0.1, select(Family::BOTH.to_vec()));
+    let negated = (option::weighted(0.1, protocol()), option::weighted(0.05, icmp()));
+    (action, family, matched, option::weighted(0.08, icmp()), negated).prop_map(
+        |(action, family, (protocol, source, destination), icmp, (not_protocol, not_icmp))| Rule {
+            index: 0,
+            action,
+            family,
+            protocol,
+            not_protocol,
+            icmp,
+            not_icmp,
+            source,
+            destination,
+        },
+    )
+}
+
+/// Tunnels, now and then; their hosts are those of `ExternalNodesCIDRList`.
+fn encapsulation() -> impl Strategy<Value = Encapsulation> {
+    let seldom = || prop::bool::weighted(0.1);
+    (seldom(), seldom(), seldom(), vec(net(), 0..3)).prop_map(|(ipip, vxlan4, wireguard, external_nodes)| {
+        Encapsulation {
+            ipip: Some(ipip),
+            vxlan4: Some(vxlan4),
+            // Only IPPools turn it on, and there are none here.
+            vxlan6: false,
+            vxlan_port: 8080,
+            wireguard4: wireguard.then_some(1000),
+            wireguard6: wireguard.then_some(1000),
+            external_nodes,
+        }
+    })
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let failsafe = (select(vec![6, 17, 132]), select(PORTS.to_vec()), option::weighted(0.4, net()))
+        .prop_map(|(protocol, port, net)| Failsafe { protocol: Protocol(protocol), port, net });
+    let lists = (vec(failsafe.clone(), 0..3), vec(failsafe, 0..3));
+    let to_host =
+        select(vec![EndpointToHostAction::Drop, EndpointToHostAction::Return, EndpointToHostAction::Accept]);
+    let seldom = || prop::bool::weighted(0.15);
+    let flags = (seldom(), seldom(), seldom(), seldom(), seldom());
+    let mask = select(vec![0xffff_0000u32, 0xf0, 0x8000_3000]);
+    (lists, to_host, flags, mask, encapsulation()).prop_map(
+        |((failsafe_in, failsafe_out), endpoint_to_host, flags, mark_mask, encapsulation)| Settings {
+            encapsulation,
+            failsafe_in,
+            failsafe_out,
+            endpoint_to_host,
+            deny: if flags.0 { DenyAction::Reject } else { DenyAction::Drop },
+            drop_invalid: !flags.1,
+            ipv6: !flags.2,
+            essential_icmpv6: if flags.3 { EssentialIcmpV6::Policy } else { EssentialIcmpV6::Allow },
+            wildcard_covers_loopback: !flags.4,
+            mark_mask,
+            ..Settings::default()
+        },
+    )
+}
