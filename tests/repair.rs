@@ -98,6 +98,17 @@ fn a_repair_takes_less_than_100_ms_in_the_eyes_of_a_packet() {
     world.expect(&[("allowed", WEB, Open), ("not allowed", ALT, Silent)]);
 }
 
+#[test]
+fn an_agent_that_found_everything_in_force_watches_too() {
+    let mut world = world();
+    world.agent().stop();
+    world.agent().start_again();
+    // Nothing has happened since: neither a link nor the datastore gave an occasion to begin.
+    world.host().nft("delete table inet portcullis");
+    eventually("it is put right", patience(Duration::from_secs(1)), || exists(&world));
+    world.expect(&[("allowed", WEB, Open), ("not allowed", ALT, Silent)]);
+}
+
 /// User and system time of the agent so far.
 fn processor_time(pid: u32) -> Duration {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the agent runs");

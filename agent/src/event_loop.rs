@@ -143,9 +143,12 @@ pub async fn run(
             }
             Event::Deadline => {}
         }
-        machine.watch_table(&kernel).await;
         if asked.is_none() {
-            asked = machine.reconciler.take_work(Instant::now()).map(|work| ask(kernel.clone(), work));
+            asked = machine.take_work(&kernel);
+            // At a start with nothing to write there is no further event to wait for.
+            if machine.watch_table(&kernel).await && asked.is_none() {
+                asked = machine.take_work(&kernel);
+            }
         }
         machine.tell();
     }
@@ -259,15 +262,23 @@ impl Machine {
         self.reconciler.on_foreign_change(by, Instant::now());
     }
 
-    /// Begins once the first ruleset is in force: with a listener a large commit takes half as long again.
-    async fn watch_table(&mut self, kernel: &Kernel) {
+    fn take_work(&mut self, kernel: &Kernel) -> Option<Asked> {
+        self.reconciler.take_work(Instant::now()).map(|work| ask(kernel.clone(), work))
+    }
+
+    /// Begins once the first ruleset is in force: with a listener a large commit takes half as long again. Whether it
+    /// did.
+    async fn watch_table(&mut self, kernel: &Kernel) -> bool {
         if !self.reconciler.settled() {
-            return;
+            return false;
         }
-        let Some(to_loop) = self.outputs.watch_table.take() else { return };
+        let Some(to_loop) = self.outputs.watch_table.take() else { return false };
         let monitor = match kernel.monitor().await {
             Ok(monitor) => monitor,
-            Err(error) => return without_repair(&error),
+            Err(error) => {
+                without_repair(&error);
+                return false;
+            }
         };
         self.reconciler.on_watched(monitor.generation(), Instant::now());
         let audit = self.outputs.audit.subscribe();
@@ -276,6 +287,7 @@ impl Machine {
                 without_repair(&error);
             }
         });
+        true
     }
 
     fn on_datastore(&mut self, event: SyncEvent) {
