@@ -401,7 +401,7 @@ fn verdict_expression(verdict: &Verdict) -> Expression {
         Verdict::Reject => {
             return Expression::new(c"reject")
                 .u32(sys::NFTNL_EXPR_REJECT_TYPE, libc::NFT_REJECT_ICMPX_UNREACH.cast_unsigned())
-                .u8(sys::NFTNL_EXPR_REJECT_CODE, libc::NFT_REJECT_ICMPX_ADMIN_PROHIBITED as u8);
+                .u8(sys::NFTNL_EXPR_REJECT_CODE, libc::NFT_REJECT_ICMPX_PORT_UNREACH as u8);
         }
     };
     let immediate = Expression::new(c"immediate")

@@ -291,10 +291,11 @@ impl<R: Render> Reconciler<R> {
         }
     }
 
-    /// When [`Self::take_work`] may have something without another event.
+    /// When [`Self::take_work`] may have something without another event. Never while an answer is out: what is due
+    /// by then is done after it, and a deadline that has passed would keep whoever waits from waiting.
     pub fn deadline(&self) -> Option<Instant> {
-        let retry = self.not_before.filter(|_| self.outstanding.is_none());
-        [retry, self.links.deadline()].into_iter().flatten().min()
+        let due = [self.not_before, self.links.deadline()].into_iter().flatten().min();
+        due.filter(|_| self.outstanding.is_none())
     }
 
     /// Whether a first state of datastore and links has been enforced.

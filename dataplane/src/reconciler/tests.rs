@@ -282,6 +282,22 @@ fn after_a_failure_the_previous_ruleset_stands_and_attempts_slow_down() {
 }
 
 #[test]
+fn what_is_due_waits_for_the_answer_that_is_out() {
+    let mut world = World::started(web(), &["eth0"]);
+    let net = "192.0.2.1/32".parse().unwrap();
+    world.reconciler.on_link(LinkEvent::LocalAdded { index: 1, net }, world.now);
+    world.run();
+    world.reconciler.on_updates(vec![policy("web", &[443])]);
+    let work = world.reconciler.take_work(world.now);
+    world.reconciler.on_link(LinkEvent::LocalGone { index: 1, net }, world.now);
+    assert_eq!(world.reconciler.deadline(), None, "a deadline that passes now would be awaited in a circle");
+    world.perform(work.expect("a commit"));
+    assert!(world.reconciler.deadline().is_some(), "then the address is forgotten");
+    world.settle();
+    assert_eq!(world.reconciler.deadline(), None);
+}
+
+#[test]
 fn others_that_write_all_the_time_do_not_keep_us_from_writing() {
     let mut world = World::started(web(), &["eth0"]);
     // Our own handles are no longer good, so that a plan on a dump is needed.

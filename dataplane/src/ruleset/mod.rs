@@ -202,7 +202,8 @@ pub enum Verdict {
     /// Ends this base chain; a later one may still drop.
     Accept,
     Drop,
-    /// `reject with icmpx admin-prohibited`. Never reachable from prerouting or postrouting chains.
+    /// `reject with icmpx port-unreachable`, as the reference's `reject` and `REJECT` are without more words: a client
+    /// hears "connection refused". Never reachable from prerouting or postrouting chains.
     Reject,
     Return,
     Jump(ChainName),

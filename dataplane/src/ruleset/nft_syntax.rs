@@ -147,7 +147,7 @@ impl Display for Verdict {
         match self {
             Self::Accept => f.write_str("accept"),
             Self::Drop => f.write_str("drop"),
-            Self::Reject => f.write_str("reject with icmpx admin-prohibited"),
+            Self::Reject => f.write_str("reject with icmpx port-unreachable"),
             Self::Return => f.write_str("return"),
             Self::Jump(chain) => write!(f, "jump {chain}"),
             Self::Goto(chain) => write!(f, "goto {chain}"),

@@ -7,7 +7,21 @@ pub(super) fn label(key: &str, value: &str) -> Result<(), &'static str> {
     if !(1..=512).contains(&key.len()) || !key.bytes().all(key_byte) {
         return Err("is not a label name: expected 1 to 512 of a-z, A-Z, 0-9, `_`, `.`, `-`, `/`");
     }
-    label_value(value)
+    read_label_value(value)
+}
+
+/// `^[a-zA-Z0-9]?([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?$`: wider than Kubernetes' rule, it lets a value begin with a mark.
+fn read_label_value(value: &str) -> Result<(), &'static str> {
+    let bytes = value.as_bytes();
+    let longest = if bytes.first().is_some_and(u8::is_ascii_alphanumeric) { 63 } else { 62 };
+    let ends_well = bytes.last().is_none_or(u8::is_ascii_alphanumeric);
+    match bytes.len() <= longest && ends_well && value.bytes().all(name_byte) {
+        true => Ok(()),
+        false => {
+            Err("has a value that is no label value: expected up to 63 of a-z, A-Z, 0-9, `_`, `.`, `-`, \
+                      with a letter or digit at the end")
+        }
+    }
 }
 
 /// A label as a profile may lend it: a qualified name of Kubernetes with a value.
@@ -72,4 +86,37 @@ fn is_subdomain(text: &str) -> bool {
             && ends.into_iter().flatten().all(lower)
     };
     text.len() <= 253 && text.split('.').all(is_part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_read_as_felix_reads_them() {
+        let (longest, longer) = ("a".repeat(63), "a".repeat(64));
+        let marked = format!("_{}", "a".repeat(62));
+        let cases = [
+            // why                                    key        value      as read  in a profile
+            ("empty", "a", "", true, true),
+            ("one letter", "a", "b", true, true),
+            ("marks inside", "a", "a_b.c-d", true, true),
+            ("a mark first passes the weaker check", "a", "_b", true, false),
+            ("a mark last passes neither", "a", "b_", false, false),
+            ("a mark alone", "a", "-", false, false),
+            ("as long as it may be", "a", &longest, true, true),
+            ("longer", "a", &longer, false, false),
+            ("with a mark first one less is allowed", "a", &marked, false, false),
+            ("a blank", "a", "a b", false, false),
+            ("a name that begins with a slash", "/a", "b", true, false),
+            ("no name", "", "b", false, false),
+        ];
+        for (why, key, value, read, lent) in cases {
+            assert_eq!(
+                (label(key, value).is_ok(), qualified_label(key, value).is_ok()),
+                (read, lent),
+                "{why}"
+            );
+        }
+    }
 }

@@ -225,10 +225,11 @@ impl OneRule<'_, '_> {
     }
 }
 
-/// As the reference folds case: all of it, but for Pass.
+/// As the reference folds case: all of it, but for Pass. No action at all is Allow to it (semantics §3.3); calicoctl
+/// lets nobody write that.
 fn action(spelled: &str) -> Option<Action> {
     match spelled.to_ascii_lowercase().as_str() {
-        "allow" => Some(Action::Allow),
+        "allow" | "" => Some(Action::Allow),
         "deny" => Some(Action::Deny),
         "log" => Some(Action::Log),
         "next-tier" => Some(Action::Pass),

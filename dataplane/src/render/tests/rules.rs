@@ -330,7 +330,7 @@ fn a_log_rule_logs_once() {
 #[test]
 fn settings_decide_how_deny_ends_and_whether_there_is_ipv6() {
     let reject = Settings { deny: DenyAction::Reject, ..Settings::default() };
-    assert_eq!(rendered(reject, rule(Action::Deny)), ["reject with icmpx admin-prohibited"]);
+    assert_eq!(rendered(reject, rule(Action::Deny)), ["reject with icmpx port-unreachable"]);
     let no_ipv6 = Settings { ipv6: false, ..Settings::default() };
     let ping = Rule { icmp: icmp(8, None), ..allow() };
     assert_eq!(rendered(no_ipv6, ping), ["meta l4proto icmp icmp type 8 accept"]);

@@ -235,7 +235,7 @@ fn actions_are_read_as_the_reference_folds_them() {
         ("next-tier", Some(Action::Pass)),
         ("pass", None),
         ("Permit", None),
-        ("", None),
+        ("", Some(Action::Allow)),
     ];
     for (spelled, expected) in cases {
         let rules = rule(json!({"action": spelled})).unwrap();
