@@ -17,6 +17,7 @@ pub struct Engine {
     settings: Option<Arc<Settings>>,
     store: Store,
     calc: CalcGraph,
+    revision: i64,
 }
 
 /// What one event of the datastore came to.
@@ -52,11 +53,17 @@ impl Engine {
             settings: None,
             store: Store::new(hostname.clone(), absent),
             calc: CalcGraph::new(hostname),
+            revision: 0,
         }
     }
 
     /// Takes in what the datastore tells.
     pub fn on_datastore(&mut self, event: SyncEvent) -> Step {
+        match &event {
+            SyncEvent::Snapshot(snapshot) => self.revision = snapshot.revision,
+            SyncEvent::Revision(revision) => self.revision = revision.revision,
+            SyncEvent::Health(_) => {}
+        }
         let applied = self.store.apply(event);
         let configuration = applied.configuration.map(|raw| self.configure(&raw));
         for delta in applied.deltas {
@@ -68,6 +75,11 @@ impl Engine {
     /// The configuration in force.
     pub fn resolved(&self) -> &Resolved {
         &self.resolved
+    }
+
+    /// The datastore's newest revision that was taken in; 0 before the first.
+    pub fn revision(&self) -> i64 {
+        self.revision
     }
 
     /// What the store holds, for status and readiness.

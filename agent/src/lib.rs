@@ -9,6 +9,7 @@
 //! | [`engine`] | yes | one event of the datastore or of links, carried to the reconciler |
 //! | [`event_loop`] | no | the one place that waits |
 //! | [`health`] [`logging`] | no | what the agent says of itself |
+//! | [`only_one`] [`leftovers`] | no | who else enforces here: another agent, and what Felix left |
 //! | [`command`] | no | the operator's commands |
 //! | [`etcd_client`] [`client_config`] [`datastore_write`] | no | connections to etcd, and writes to it |
 #![forbid(unsafe_code)]
@@ -22,6 +23,8 @@ pub mod engine;
 pub mod etcd_client;
 pub mod event_loop;
 pub mod health;
+pub mod leftovers;
 pub mod logging;
+pub mod only_one;
 pub mod store;
 pub mod syncer;

@@ -6,12 +6,14 @@ use crate::{
     engine::Engine,
     event_loop::{self, Inputs, LoopError, Outputs},
     health::{self, Health},
+    leftovers,
     logging::{self, LoggingError},
+    only_one::{self, AlreadyRuns},
     syncer::{self, etcd, file},
 };
 use dataplane::{
     link::monitor,
-    nft::{ForeignTable, Kernel, OpenError},
+    nft::{Kernel, OpenError},
 };
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
@@ -44,6 +46,8 @@ pub enum AgentError {
     #[error(transparent)]
     Kernel(#[from] OpenError),
     #[error(transparent)]
+    AlreadyRuns(#[from] AlreadyRuns),
+    #[error(transparent)]
     Loop(#[from] LoopError),
     #[error("{0}")]
     Check(String),
@@ -63,8 +67,9 @@ pub async fn run(args: AgentArgs) -> Result<(), AgentError> {
     warn_of_settings(resolved);
     resolved.check().map_err(LocalError::from)?;
     let kernel = Kernel::spawn()?;
+    only_one::claim().await?;
     info!(version = env!("CARGO_PKG_VERSION"), hostname = resolved.hostname(), "portcullis starts");
-    warn_of_others(&kernel).await;
+    tokio::spawn(leftovers::watch(kernel.clone()));
 
     let (to_loop, datastore) = mpsc::channel(syncer::CHANNEL_EVENTS);
     match resolved.datastore() {
@@ -91,24 +96,4 @@ fn warn_of_settings(resolved: &Resolved) {
     for ignored in &resolved.ignored {
         warn!(setting = ignored.name, source = ignored.source, "{}", ignored.why);
     }
-}
-
-/// Felix's rules go on enforcing when Felix is stopped, and what both deny is denied (S1).
-async fn warn_of_others(kernel: &Kernel) {
-    match kernel.foreign_tables().await {
-        Ok(tables) => {
-            for table in tables.iter().filter(|table| is_felix(table)) {
-                warn!(
-                    family = table.family,
-                    table = table.name,
-                    "rules of Calico's Felix are still in force beside ours; see `Replacing Felix` in the README"
-                );
-            }
-        }
-        Err(error) => warn!(%error, "cannot look for rules of Calico's Felix"),
-    }
-}
-
-fn is_felix(table: &ForeignTable) -> bool {
-    table.name == "calico" || table.chains.iter().any(|chain| chain.starts_with("cali-"))
 }

@@ -1,5 +1,10 @@
-//! `portcullis completion` and `portcullis man`: what packagers and shells ask of a program.
+//! `portcullis completion`, `portcullis man` and `portcullis version`: what packagers and shells ask of a program.
 
+use super::{
+    config::Output,
+    initialise::CALICO_VERSION,
+    output::{out, outln},
+};
 use clap::CommandFactory;
 use std::{io, path::PathBuf};
 
@@ -19,13 +24,32 @@ pub struct ManArgs {
     directory: PathBuf,
 }
 
+/// Prints which program this is, and which Calico it writes like.
+#[derive(Debug, clap::Args)]
+pub struct VersionArgs {
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+/// Prints it to standard output.
+pub fn version(args: &VersionArgs) {
+    let ours = env!("CARGO_PKG_VERSION");
+    match args.output {
+        Output::Json => outln!("{}", serde_json::json!({ "version": ours, "calico": CALICO_VERSION })),
+        Output::Table => outln!("portcullis {ours}, reads and writes like Calico {CALICO_VERSION}"),
+    }
+}
+
 /// Prints the script to standard output.
 pub fn completion(args: &CompletionArgs) {
     let mut command = super::cli::Cli::command();
-    clap_complete::generate(args.shell, &mut command, "portcullis", &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "portcullis", &mut script);
+    out!("{}", String::from_utf8_lossy(&script));
 }
 
-/// Writes `portcullis.8`, `portcullis-agent.8` and so on.
+/// Writes `portcullis.8`, `portcullis-agent.8` and so on, each with its subcommands.
 ///
 /// # Errors
 /// Those of writing a file.

@@ -2,6 +2,7 @@
 //! did not. Pure; whoever takes them logs them.
 
 use super::isolation::Refusal;
+pub use super::touched::Touched;
 use crate::{
     endpoint::{Claim, Idle, Resolution},
     link::table::LinkTable,
@@ -77,7 +78,7 @@ pub enum Report {
     PatternIgnored(String),
     /// A transaction is in force.
     #[allow(missing_docs)]
-    InForce { full: bool, took: Duration },
+    InForce { full: bool, what: Touched, took: Duration },
     /// The previous ruleset stays in force; another attempt follows.
     #[allow(missing_docs)]
     Retry { reason: String, pause: Duration },
@@ -99,8 +100,14 @@ impl Report {
             | Self::Wildcard(_)
             | Self::InForce { full: true, .. }
             | Self::Lifted(_) => Level::Info,
-            // Members of lists come and go by the second: that is for those who look for it.
-            Self::InForce { full: false, .. } => Level::Debug,
+            // Members of sets come and go by the second: that is for those who look for it.
+            Self::InForce { what, .. } => {
+                if what.only_members() {
+                    Level::Debug
+                } else {
+                    Level::Info
+                }
+            }
             Self::Idle { .. } | Self::PatternIgnored(_) | Self::LeftBehind(_) => Level::Warn,
             Self::Retry { .. } | Self::Isolated { .. } => Level::Error,
         }
@@ -128,8 +135,12 @@ impl fmt::Display for Report {
             ),
             Self::Idle { endpoint, why } => write!(f, "host endpoint {endpoint} governs nothing: {why}"),
             Self::PatternIgnored(error) => write!(f, "InterfaceExclude: pattern ignored: {error}"),
-            Self::InForce { full: true, took } => write!(f, "ruleset compared and in force after {took:?}"),
-            Self::InForce { full: false, took } => write!(f, "change in force after {took:?}"),
+            Self::InForce { full: true, took, .. } => {
+                write!(f, "ruleset compared and in force after {took:?}")
+            }
+            Self::InForce { full: false, what, took } => {
+                write!(f, "change in force after {took:?}: {what}")
+            }
             Self::Retry { reason, pause } => {
                 write!(f, "{reason}; the previous ruleset stays in force, next attempt in {pause:?}")
             }
