@@ -9,6 +9,7 @@ use crate::{
 };
 use proto::{id::NodeName, settings::Settings, update::Update};
 use std::sync::Arc;
+use tracing::debug;
 
 /// What the datastore amounts to on this host.
 pub struct Engine {
@@ -60,8 +61,18 @@ impl Engine {
     /// Takes in what the datastore tells.
     pub fn on_datastore(&mut self, event: SyncEvent) -> Step {
         match &event {
-            SyncEvent::Snapshot(snapshot) => self.revision = snapshot.revision,
-            SyncEvent::Revision(revision) => self.revision = revision.revision,
+            SyncEvent::Snapshot(snapshot) => {
+                self.revision = snapshot.revision;
+                debug!(
+                    revision = self.revision,
+                    objects = snapshot.entries.len(),
+                    "snapshot of the datastore"
+                );
+            }
+            SyncEvent::Revision(revision) => {
+                self.revision = revision.revision;
+                debug!(revision = self.revision, objects = revision.changes.len(), "change of the datastore");
+            }
             SyncEvent::Health(_) => {}
         }
         let applied = self.store.apply(event);

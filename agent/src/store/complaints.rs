@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 const NAMED_MAX: usize = 50;
 
 /// How many parts of resources one event names: a single resource may have thousands.
-const PARTS_MAX: usize = 50;
+const PARTS_MAX: usize = 10;
 
 /// How much is broken, and how much of that was said.
 #[derive(Debug)]
