@@ -6,7 +6,10 @@ use super::{
     output::{out, outln},
 };
 use clap::CommandFactory;
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Prints a completion script for a shell.
 #[derive(Debug, clap::Args)]
@@ -57,15 +60,17 @@ pub fn man(args: &ManArgs) -> io::Result<()> {
     std::fs::create_dir_all(&args.directory)?;
     let mut root = super::cli::Cli::command();
     root.build();
-    write_page(&root, "portcullis", &args.directory)?;
-    for command in root.get_subcommands().filter(|c| !c.is_hide_set()) {
-        write_page(command, &format!("portcullis-{}", command.get_name()), &args.directory)?;
-    }
-    Ok(())
+    write_pages(&root, "portcullis", &args.directory)
 }
 
-fn write_page(command: &clap::Command, title: &str, directory: &std::path::Path) -> io::Result<()> {
+/// The page of a command, and those of the commands below it.
+fn write_pages(command: &clap::Command, title: &str, directory: &Path) -> io::Result<()> {
+    // clap keeps names for as long as the process lives.
     let name: &'static str = Box::leak(title.to_owned().into_boxed_str());
     let page = clap_mangen::Man::new(command.clone().name(name)).section("8");
-    page.render(&mut std::fs::File::create(directory.join(format!("{title}.8")))?)
+    page.render(&mut std::fs::File::create(directory.join(format!("{title}.8")))?)?;
+    for below in command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
+        write_pages(below, &format!("{title}-{}", below.get_name()), directory)?;
+    }
+    Ok(())
 }
