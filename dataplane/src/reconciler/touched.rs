@@ -86,13 +86,16 @@ impl fmt::Display for Touched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::update::{Member, SetKind};
+    use proto::{
+        id::SetId,
+        update::{Member, SetKind},
+    };
 
     #[test]
     fn few_are_named_and_many_are_counted() {
         let endpoint = |name: &str| Update::EndpointRemoved(name.into());
         let net = || Member::Net("192.0.2.1/32".parse().expect("a net"));
-        let set = || Update::SetAdded(1.into(), SetKind::Addresses, vec![net(), net()]);
+        let set = || Update::SetAdded(SetId(1), SetKind::Addresses, vec![net(), net()]);
         let cases = [
             ("one has its name", vec![endpoint("a")], "host endpoint a", false),
             ("twice the same is one", vec![endpoint("a"), endpoint("a")], "host endpoint a", false),
