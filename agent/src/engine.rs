@@ -37,6 +37,8 @@ pub struct ConfigurationChange {
     pub needs_restart: Vec<&'static str>,
     /// Bad values that were not there before, in words.
     pub problems: Vec<crate::config::Problem>,
+    /// Names that do nothing and were not there before.
+    pub ignored: Vec<crate::config::resolve::Ignored>,
 }
 
 impl Engine {
@@ -108,6 +110,7 @@ impl Engine {
         let next = resolve(&sources, Some(&self.resolved));
         let change = ConfigurationChange {
             needs_restart: self.resolved.needs_restart(&next),
+            ignored: next.ignored.iter().filter(|i| !self.resolved.ignored.contains(i)).cloned().collect(),
             problems: next.problems.iter().filter(|p| !self.resolved.problems.contains(p)).cloned().collect(),
         };
         self.resolved = next;

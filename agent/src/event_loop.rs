@@ -253,6 +253,9 @@ impl Machine {
                 Severity::Refused => error!("{problem}"),
             }
         }
+        for ignored in change.ignored {
+            warn!(setting = ignored.name, source = ignored.source, "{}", ignored.why);
+        }
         for parameter in change.needs_restart {
             warn!(parameter, "this setting has changed and takes effect at the next start of the agent");
         }

@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn felix_is_known_by_its_table_and_by_its_chains() {
         let table = |family: &'static str, name: &str, chains: &[&str]| ForeignTable {
-            family: family.into(),
+            family,
             name: name.into(),
             chains: chains.iter().map(|c| (*c).into()).collect(),
         };
