@@ -23,7 +23,7 @@ use tokio::{
     sync::{Semaphore, oneshot},
     time::timeout,
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 /// The one request there is.
 pub const REQUEST: &[u8] = b"status 1\n";
@@ -55,7 +55,7 @@ pub async fn serve(server: Server, path: PathBuf) {
             return;
         }
     };
-    info!(path = %path.display(), "answering `portcullis status`");
+    debug!(path = %path.display(), "answering `portcullis status`");
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let permit = connections.clone().acquire_owned().await.expect("the semaphore is never closed");
