@@ -159,6 +159,74 @@ fn sources() -> Vec<(String, String)> {
     files
 }
 
+/// Every test that SPECIFICATION.md names is there, so that no promise outlives what holds it.
+#[test]
+fn every_test_that_the_specification_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above");
+    let text = fs::read_to_string(root.join("SPECIFICATION.md")).expect("the checkout can be read");
+    let mut tests: Vec<String> =
+        sources().iter().flat_map(|(name, text)| tests_of(&module_of(name), text)).collect();
+    // `sources` leaves this file out.
+    tests.extend(tests_of("tidy", include_str!("tidy.rs")));
+    let named = named_tests(&text);
+    assert!(named.len() > 50, "the promises are not where this test looks: {named:?}");
+    let there = |name: &str| match name.strip_suffix('*') {
+        Some(file) => tests.iter().any(|test| test.starts_with(file)),
+        None => tests.iter().any(|test| test == name),
+    };
+    let missing: Vec<_> = named.iter().filter(|(_, name)| !there(name)).collect();
+    assert!(missing.is_empty(), "lines of SPECIFICATION.md, and tests that are not there: {missing:#?}");
+}
+
+/// The tests in the last column of tables that end in `test`, by line and full name. A name without a module is of the
+/// module of the name before it; `make …` is a command.
+fn named_tests(specification: &str) -> Vec<(usize, String)> {
+    let mut named = Vec::new();
+    let mut in_table = false;
+    for (number, line) in specification.lines().enumerate() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, .., last, ""] = cells[..] else {
+            in_table = false;
+            continue;
+        };
+        in_table |= last == "test";
+        let mut module = "";
+        for name in last.split('`').skip(1).step_by(2).filter(|name| in_table && !name.starts_with("make ")) {
+            let full = match name.rsplit_once("::") {
+                Some((before, _)) => {
+                    module = before;
+                    name.to_owned()
+                }
+                None => format!("{module}::{name}"),
+            };
+            named.push((number + 1, full));
+        }
+    }
+    named
+}
+
+/// What a file is called in SPECIFICATION.md: `agent/src/store/tests.rs` is `agent::store`, `tests/lint.rs` is `lint`.
+fn module_of(name: &str) -> String {
+    let parts = name.trim_end_matches(".rs").split('/');
+    parts.filter(|part| !["src", "tests", "mod", "lib"].contains(part)).collect::<Vec<_>>().join("::")
+}
+
+/// The full names of the tests in a file.
+fn tests_of(module: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut marked = false;
+    for line in text.lines().map(str::trim) {
+        marked |= line == "#[test]" || line.starts_with("#[tokio::test");
+        let name =
+            line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split('(').next());
+        if let (Some(name), true) = (name, marked) {
+            found.push(format!("{module}::{name}"));
+            marked = false;
+        }
+    }
+    found
+}
+
 #[test]
 fn the_rules_see_what_they_are_for() {
     let cases = [
@@ -203,4 +271,15 @@ fn the_rules_see_what_they_are_for() {
     }
     let long = format!("//! x\n{}", "\n".repeat(LINES_MAX));
     assert!(complaints("agent/src/a.rs", &long)[0].contains("one subject a file"));
+}
+
+#[test]
+fn promises_are_read_from_the_last_column() {
+    let text = "| promise | test |\n|---|---|\n| `no` | `a::b`, `c`, `d::*`, `make x` |\n\n| other | table |\n| x | `y` |\n";
+    let named: Vec<_> = named_tests(text).into_iter().map(|(_, name)| name).collect();
+    assert_eq!(named, ["a::b", "a::c", "d::*"]);
+    assert_eq!(module_of("proto/src/resource/tests/mistakes.rs"), "proto::resource::mistakes");
+    let tests =
+        tests_of("m", "#[test]\n#[cfg(unix)]\nfn a() {}\nfn b() {}\n    #[tokio::test]\n    async fn c() {}");
+    assert_eq!(tests, ["m::a", "m::c"]);
 }
