@@ -119,6 +119,30 @@ impl Default for Encapsulation {
     }
 }
 
+/// Where packets are told that a rule with action Log matches, and, on demand, those that are denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PacketLog {
+    /// To the kernel log, with `LogPrefix`, as in the reference. `LogDestination`: Kernel or Both.
+    pub kernel: bool,
+    /// To this NFLOG group, in which the agent listens. `LogDestination`: Nflog or Both.
+    pub logged: Option<u16>,
+    /// Denied packets to this NFLOG group. `LogDenied`: Enabled.
+    pub denied: Option<u16>,
+}
+
+impl PacketLog {
+    /// The group in which to listen, if anything is told there.
+    pub fn group(&self) -> Option<u16> {
+        self.logged.or(self.denied)
+    }
+}
+
+impl Default for PacketLog {
+    fn default() -> Self {
+        Self { kernel: true, logged: None, denied: None }
+    }
+}
+
 /// The settings that shape the ruleset. All of them apply live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -144,6 +168,8 @@ pub struct Settings {
     pub wildcard_covers_loopback: bool,
     /// `LogPrefix`, for rules with action Log.
     pub log_prefix: String,
+    /// `LogDestination`, `LogNflogGroup` and `LogDenied`.
+    pub packet_log: PacketLog,
     /// `NftablesMarkMask`: the bits of the packet mark that are ours; at least three.
     pub mark_mask: u32,
     /// Tunnels between hosts.
@@ -170,6 +196,7 @@ impl Default for Settings {
             essential_icmpv6: EssentialIcmpV6::Allow,
             wildcard_covers_loopback: true,
             log_prefix: "calico-packet".into(),
+            packet_log: PacketLog::default(),
             mark_mask: 0xffff_0000,
             encapsulation: Encapsulation::default(),
         }
