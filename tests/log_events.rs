@@ -1,6 +1,7 @@
 //! Events of packets: a rule with action Log and, on demand, each denial is a line of JSON that names the rule. And the
 //! kernel log where that is asked for, as ever.
 
+use dataplane::nft::nflog::Group;
 use harness::{
     Answer::{Open, Silent},
     Netns, eventually,
@@ -125,11 +126,6 @@ fn a_denial_is_an_event_where_asked_and_a_name_may_be_long() {
         "Log rules go to the kernel log only"
     );
     assert!(world.host().ruleset().contains("calico-packet"));
-
-    // What nobody asks for is not there: not one byte of the rules.
-    let off = Resource::new("FelixConfiguration", "default", json!({}));
-    world.put(&[off]);
-    assert!(world.host().ruleset().contains("group 3007"), "the file's setting still counts");
 }
 
 #[test]
@@ -161,16 +157,16 @@ fn flood(from: &Netns, to: &str, packets: u64) {
 
 #[test]
 fn a_group_that_is_taken_is_an_error_line_and_policy_is_in_force() {
-    let mut first = world("LogDenied = Enabled", &[web("web")]);
-    let datastore = harness::agent::Datastore::directory();
-    let settings = "LogDenied = Enabled\nLogDestination = Both";
-    let second = harness::agent::Agent::start_unready(&first.host_arc(), &datastore, settings);
-    eventually("the second says that the group is taken", SOON, || {
-        second.log().contains("another program listens in NFLOG group 3007")
+    let mut world = World::new(Store::Directory, &["192.0.2.1:82"]);
+    world.control(&["192.0.2.1:82"]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let other = world.host().enter(|| runtime.block_on(Group::bind(3007))).expect("the group is free");
+    world.start("LogDenied = Enabled", &[host_endpoint("edge", "eth0").labels("role=edge"), web("web")]);
+    world.expect(&[("denied all the same", "192.0.2.1:82", Silent)]);
+    eventually("the log says that the group is taken", SOON, || {
+        world.agent().log().contains("another program listens in NFLOG group 3007")
     });
-    drop(second);
-    first.agent().kill();
-    assert!(!first.agent().log().contains("another program"), "{}", first.agent().log());
+    drop(other);
 }
 
 #[test]
@@ -180,8 +176,9 @@ fn the_kernel_log_is_told_as_ever() {
     let ruleset = world.host().ruleset();
     assert!(ruleset.contains("log prefix \"mine: \" level info"), "{ruleset}");
     assert!(!ruleset.contains("group"), "{ruleset}");
-    let live = json!({ "logDestination": "Both" });
-    world.put(&[Resource::new("FelixConfiguration", "default", live)]);
+    let mut live = Resource::new("FelixConfiguration", "default", json!({}));
+    live.0["metadata"]["annotations"]["config.projectcalico.org/LogDestination"] = "Both".into();
+    world.put(&[live]);
     eventually("the destination changes while the agent runs", SOON, || {
         world.host().ruleset().contains("group 3007")
     });

@@ -47,9 +47,7 @@ pub enum BindError {
     )]
     Taken(u16),
     /// Anything else.
-    #[error(
-        "the kernel does not let us listen in NFLOG group {0}: the module nfnetlink_log and CAP_NET_ADMIN are needed"
-    )]
+    #[error("the kernel does not let us listen in NFLOG group {0}: its module nfnetlink_log is needed")]
     Kernel(u16, #[source] io::Error),
 }
 
@@ -93,7 +91,10 @@ impl Group {
         };
         match outcome.await {
             Ok(listener) => Ok(Self { listener, next: None }),
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(BindError::Taken(group)),
+            // EPERM where another socket is in the group. Who lacks CAP_NET_ADMIN has no rules either.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EBUSY)) => {
+                Err(BindError::Taken(group))
+            }
             Err(error) => Err(BindError::Kernel(group, error)),
         }
     }
