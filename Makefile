@@ -22,7 +22,7 @@ demo: build ## a host, a peer, a policy: allowed and denied probes as a table
 
 test: ## everything: unit, property, packets in namespaces with a real etcd
 	@.ci/packages build test && .ci/namespaces
-	cargo test --locked --workspace
+	cargo test --locked --workspace --no-fail-fast
 
 test-kernels: ## the kernel-facing tests on Debian's 6.1 and 6.12, in QEMU (KERNELS=6.1 for one)
 	@.ci/packages build kernels

@@ -61,6 +61,9 @@ const UNORDERED: &[(&str, &str)] =
 /// The rooms in which `unsafe` may stand.
 const UNSAFE_ROOMS: &[&str] = &["dataplane/src/nft/", "tests/harness/"];
 
+/// What panics on a closed pipe.
+const PRINTS: &[&str] = &["println!", "print!"];
+
 /// The tags that a doubt may have, each followed by its consequence.
 const DOUBTS: &[&str] = &["TODO-correctness:", "TODO-performance:", "TODO-upstream("];
 
@@ -98,6 +101,12 @@ fn complaints(name: &str, text: &str) -> Vec<String> {
         }
         if has_word(code, "unsafe") && !UNSAFE_ROOMS.iter().any(|room| name.starts_with(room)) {
             say(number, format!("`unsafe` outside {}", UNSAFE_ROOMS.join(", ")));
+        }
+        if name.starts_with("agent/src/") && PRINTS.iter().any(|print| has_word(code, print)) {
+            say(
+                number,
+                "print with `out!` or `outln!`, which end quietly when `| head` has seen enough".into(),
+            );
         }
         if line.contains("TODO") && !DOUBTS.iter().any(|tag| line.contains(tag)) {
             say(number, format!("a doubt has a tag and its consequence: {}", DOUBTS.join(" ")));
@@ -180,6 +189,8 @@ fn the_rules_see_what_they_are_for() {
             "//! x\n#![forbid(unsafe_code)]\n",
             "",
         ),
+        ("a panic on a closed pipe", "agent/src/command/a.rs", "//! x\nprintln!(\"a\");\n", "outln!"),
+        ("standard error is not read by head", "agent/src/a.rs", "//! x\neprintln!(\"a\");\n", ""),
         ("a doubt without a tag", "agent/src/a.rs", "//! x\n// TODO later\n", "tag"),
         (
             "a doubt with its consequence",

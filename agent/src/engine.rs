@@ -9,6 +9,7 @@ use crate::{
 };
 use proto::{id::NodeName, settings::Settings, update::Update};
 use std::sync::Arc;
+use tracing::debug;
 
 /// What the datastore amounts to on this host.
 pub struct Engine {
@@ -17,6 +18,7 @@ pub struct Engine {
     settings: Option<Arc<Settings>>,
     store: Store,
     calc: CalcGraph,
+    revision: i64,
 }
 
 /// What one event of the datastore came to.
@@ -35,6 +37,8 @@ pub struct ConfigurationChange {
     pub needs_restart: Vec<&'static str>,
     /// Bad values that were not there before, in words.
     pub problems: Vec<crate::config::Problem>,
+    /// Names that do nothing and were not there before.
+    pub ignored: Vec<crate::config::resolve::Ignored>,
 }
 
 impl Engine {
@@ -52,11 +56,27 @@ impl Engine {
             settings: None,
             store: Store::new(hostname.clone(), absent),
             calc: CalcGraph::new(hostname),
+            revision: 0,
         }
     }
 
     /// Takes in what the datastore tells.
     pub fn on_datastore(&mut self, event: SyncEvent) -> Step {
+        match &event {
+            SyncEvent::Snapshot(snapshot) => {
+                self.revision = snapshot.revision;
+                debug!(
+                    revision = self.revision,
+                    objects = snapshot.entries.len(),
+                    "snapshot of the datastore"
+                );
+            }
+            SyncEvent::Revision(revision) => {
+                self.revision = revision.revision;
+                debug!(revision = self.revision, objects = revision.changes.len(), "change of the datastore");
+            }
+            SyncEvent::Health(_) => {}
+        }
         let applied = self.store.apply(event);
         let configuration = applied.configuration.map(|raw| self.configure(&raw));
         for delta in applied.deltas {
@@ -68,6 +88,11 @@ impl Engine {
     /// The configuration in force.
     pub fn resolved(&self) -> &Resolved {
         &self.resolved
+    }
+
+    /// The datastore's newest revision that was taken in; 0 before the first.
+    pub fn revision(&self) -> i64 {
+        self.revision
     }
 
     /// What the store holds, for status and readiness.
@@ -85,6 +110,7 @@ impl Engine {
         let next = resolve(&sources, Some(&self.resolved));
         let change = ConfigurationChange {
             needs_restart: self.resolved.needs_restart(&next),
+            ignored: next.ignored.iter().filter(|i| !self.resolved.ignored.contains(i)).cloned().collect(),
             problems: next.problems.iter().filter(|p| !self.resolved.problems.contains(p)).cloned().collect(),
         };
         self.resolved = next;

@@ -193,6 +193,12 @@ fn hint(text: &str) -> Option<&'static str> {
             "this etcd wants a client certificate of its own CA: ETCD_CERT_FILE, ETCD_KEY_FILE (EtcdCertFile, EtcdKeyFile)",
         ),
         ("Connection refused", "nothing listens there"),
+        ("Network is unreachable", "no route to it: is the host name or address right, and the link up?"),
+        ("No route to host", "is the host name or address right, and is that host up?"),
+        (
+            "failed to lookup address",
+            "the host name is not known: mend ETCD_ENDPOINTS (EtcdEndpoints), or DNS",
+        ),
     ];
     hints.iter().find(|(sign, _)| text.contains(sign)).map(|(_, hint)| *hint)
 }

@@ -209,17 +209,26 @@ impl Inputs {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, hangup: signal(SignalKind::hangup())? })
     }
 
+    /// The next one to stop for. A terminal that goes away, or a habit of reloading, is no reason: the datastore is
+    /// watched, and the local file is read at the start.
     async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => {
+                    info!("SIGHUP: nothing to reload; the configuration file and the environment are read at a restart");
+                }
+            }
         }
     }
 }
@@ -332,6 +341,9 @@ impl Machine {
                 Severity::Refused => error!("{problem}"),
             }
         }
+        for ignored in change.ignored {
+            warn!(setting = ignored.name, source = ignored.source, "{}", ignored.why);
+        }
         for parameter in change.needs_restart {
             warn!(parameter, "this setting has changed and takes effect at the next start of the agent");
         }
@@ -366,9 +378,10 @@ impl Machine {
 
     fn tell(&mut self) {
         let mut changed = false;
+        let revision = self.engine.revision();
         for report in self.reconciler.take_reports() {
             changed |= matches!(report, Report::InForce { .. });
-            log(&report);
+            log(&report, revision);
             self.outputs.desk.on_report(&report, Instant::now());
         }
         // A restart with nothing to write is a change too: nobody has looked yet.
@@ -404,8 +417,10 @@ impl Machine {
     fn report_health(&self) {
         let not_ready = self.what_is_missing();
         if self.outputs.health.get().not_ready != not_ready {
+            // What is missing passes within milliseconds at a start, and what lasts has a line of its own: the
+            // datastore that cannot be read, or is not ready.
             match &not_ready {
-                Some(reason) => info!(reason, "not ready"),
+                Some(reason) => debug!(reason, "not ready"),
                 None => info!("policy is in force"),
             }
             self.outputs.health.set(Status { not_live: None, not_ready });
@@ -433,8 +448,9 @@ fn without_repair(error: &io::Error) {
     error!(%error, "cannot watch what others do to our table: it is not put right before the agent's next start");
 }
 
-fn log(report: &Report) {
+fn log(report: &Report, revision: i64) {
     match report.level() {
+        Level::Info if matches!(report, Report::InForce { .. }) => info!(revision, "{report}"),
         Level::Debug => debug!("{report}"),
         Level::Info => info!("{report}"),
         Level::Warn => warn!("{report}"),

@@ -14,6 +14,7 @@
 //! | [`health`] [`logging`] | no | what the agent says of itself |
 //! | [`status`] | but for its socket and writer | what the agent tells of what it enforces: to etcd, to `portcullis status` |
 //! | [`lint`] | but for its task | what looks wrong in resources that are valid |
+//! | [`only_one`] [`leftovers`] | no | who else enforces here: another agent, and what Felix left |
 //! | [`command`] | no | the operator's commands |
 //! | [`etcd_client`] [`client_config`] [`datastore_write`] | no | connections to etcd, and writes to it |
 #![forbid(unsafe_code)]
@@ -30,8 +31,10 @@ pub mod evaluate;
 pub mod event_loop;
 pub mod events;
 pub mod health;
+pub mod leftovers;
 pub mod lint;
 pub mod logging;
+pub mod only_one;
 pub mod reachability;
 pub mod status;
 pub mod store;

@@ -3,6 +3,7 @@
 //! Knows what is held, which version of it is in force, what of it could not be understood, and whether the
 //! datastore may be acted on. What a change means is `calc`'s; how the bytes came is `syncer`'s.
 
+mod complaints;
 mod diagnosis;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ mod tests;
 pub use diagnosis::{Counters, Diagnosis, Standing};
 
 use crate::syncer::{Revision, Snapshot, SyncEvent};
+use complaints::Complaints;
 use diagnosis::UnknownFields;
 use proto::{
     id::NodeName,
@@ -71,6 +73,7 @@ pub struct Store {
     ready: bool,
     configuration: RawConfiguration,
     unknown_fields: UnknownFields,
+    complaints: Complaints,
     counters: Counters,
 }
 
@@ -98,6 +101,7 @@ impl Store {
             ready: false,
             configuration: RawConfiguration::default(),
             unknown_fields: UnknownFields::default(),
+            complaints: Complaints::default(),
             counters: Counters::default(),
         }
     }
@@ -114,11 +118,17 @@ impl Store {
             }
         };
         let ready = self.snapshots > 0 && self.datastore_ready();
+        match (self.ready, ready) {
+            (false, true) if !first => info!("the datastore is ready again"),
+            (true, false) => warn!("{NOT_READY}; what is in force stays in force"),
+            (false, false) if first => warn!("{NOT_READY}; waiting"),
+            _ => {}
+        }
         if ready != self.ready {
             self.ready = ready;
-            info!(ready, "datastore readiness changed");
             deltas.push(StoreDelta::Ready(ready));
         }
+        self.complaints.end_of_event();
         Applied { deltas, configuration: self.changed_configuration(first) }
     }
 
@@ -167,9 +177,13 @@ impl Store {
             self.put(key, &value, deltas);
         }
         let current = self.snapshots;
+        let complaints = &mut self.complaints;
         self.held.retain(|key, held| {
-            if held.seen != current && told(key, &held.in_force) {
-                deltas.push(StoreDelta::Changed(key.clone(), None));
+            if held.seen != current {
+                complaints.moved(held.is_broken(), false);
+                if told(key, &held.in_force) {
+                    deltas.push(StoreDelta::Changed(key.clone(), None));
+                }
             }
             held.seen == current
         });
@@ -182,6 +196,7 @@ impl Store {
                 Some(value) => self.put(key, &value, deltas),
                 None => {
                     let held = self.held.remove(&key);
+                    self.complaints.moved(held.as_ref().is_some_and(Held::is_broken), false);
                     if held.is_some_and(|held| told(&key, &held.in_force)) {
                         deltas.push(StoreDelta::Changed(key, None));
                     }
@@ -200,18 +215,24 @@ impl Store {
         let Decoded { resource, problems, unknown_fields } = resource::decode(&key, value);
         self.counters.decoded += 1;
         self.unknown_fields.report(key.kind, &unknown_fields);
-        let mut held = match self.held.entry(key.clone()) {
+        let held = match self.held.entry(key.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Held::nothing()),
         };
         held.digest = digest;
         held.seen = self.snapshots;
+        self.complaints.moved(held.is_broken(), resource.is_err() || !problems.is_empty());
         match resource {
             Ok(resource) => {
                 let resource = normalise(resource);
                 self.counters.problems += problems.len() as u64;
-                problems.iter().filter(|problem| !held.problems.contains(problem)).for_each(report_part);
-                held = held.understood(problems);
+                for problem in problems.iter().filter(|problem| !held.problems.contains(problem)) {
+                    self.complaints.part(problem);
+                }
+                if held.refused.take().is_some() {
+                    self.complaints.understood_again(&key);
+                }
+                held.problems = problems;
                 if held.in_force.as_deref() == Some(&resource) {
                     return;
                 }
@@ -223,7 +244,7 @@ impl Store {
             }
             Err(problem) => {
                 self.counters.undecodable += 1;
-                warn!(%problem, older_version_in_force = held.in_force.is_some(), "resource not understood");
+                self.complaints.whole(&problem, held.in_force.is_some());
                 held.refused = Some(problem);
             }
         }
@@ -264,14 +285,15 @@ impl Held {
         Self { digest: Digest::NONE, in_force: None, problems: Vec::new(), refused: None, seen: 0 }
     }
 
-    fn understood(&mut self, problems: Vec<Problem>) -> &mut Self {
-        if let Some(problem) = self.refused.take() {
-            info!(key = %problem.key, "resource understood again");
-        }
-        self.problems = problems;
-        self
+    /// Whether [`Store::diagnoses`] has something to say of it.
+    fn is_broken(&self) -> bool {
+        self.refused.is_some() || !self.problems.is_empty()
     }
 }
+
+/// Why a datastore that can be read is not acted on.
+const NOT_READY: &str =
+    "the datastore says that it is not ready (ClusterInformation default, datastoreReady)";
 
 /// Whether `calc` is told of it: these two kinds end here.
 fn told(key: &ResourceKey, in_force: &Option<Arc<Resource>>) -> bool {
@@ -287,10 +309,6 @@ fn normalise(mut resource: Resource) -> Resource {
         set.nets.shrink_to_fit();
     }
     resource
-}
-
-fn report_part(problem: &Problem) {
-    warn!(%problem, "part of a resource left out");
 }
 
 /// Tells bytes apart: length and 64 bits of SipHash. It is compared only between versions of one key.

@@ -18,7 +18,7 @@ async fn a_snapshot_is_followed_by_every_change() {
     etcd.put("hostendpoints/h", "2").await;
     etcd.put("networksets/ns/s", "3").await;
     // None of these is a resource that we read.
-    etcd.put("ippools/p", "4").await;
+    etcd.put("bgppeers/p", "4").await;
     etcd.put("tiersandmore/x", "5").await;
     etcd.put("networksets/no-namespace", "6").await;
     let mut listener = Listener::start(etcd.options());
@@ -27,7 +27,7 @@ async fn a_snapshot_is_followed_by_every_change() {
     let keys: Vec<_> = snapshot.entries.iter().map(|(key, _)| key.to_string()).collect();
     assert_eq!(keys, ["Tier a", "NetworkSet ns/s", "HostEndpoint h"]);
 
-    etcd.put("ippools/p", "7").await;
+    etcd.put("bgppeers/p", "7").await;
     etcd.put("tiers/a", "8").await;
     etcd.delete("hostendpoints/h").await;
     let first = listener.revision().await;
@@ -247,10 +247,10 @@ async fn a_user_who_may_read_only_the_kinds_can_follow_them() {
     listener.connected().await;
     let revision = listener.snapshot().await.revision;
     for (offset, name) in
-        ["tiers/a", "ippools/hidden", "hostendpoints/h", "networksets/n/s"].iter().enumerate()
+        ["tiers/a", "bgppeers/hidden", "hostendpoints/h", "networksets/n/s"].iter().enumerate()
     {
         put_as_root(&etcd, name).await;
-        if !name.starts_with("ippools") {
+        if !name.starts_with("bgppeers") {
             let change = listener.revision().await;
             assert_eq!(change.revision, revision + offset as i64 + 1, "{}", shown(&change));
         }

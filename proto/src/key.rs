@@ -1,6 +1,6 @@
 //! etcd path ↔ [`ResourceKey`].
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 /// What all keys of resources begin with.
 pub const PREFIX: &str = "/calico/resources/v3/projectcalico.org/";
@@ -148,19 +148,50 @@ impl ResourceKey {
 }
 
 impl fmt::Display for ResourceKey {
-    /// As in messages: `HostEndpoint edge-1`, `NetworkSet shop/cart`.
+    /// As in messages: `HostEndpoint edge-1`, `NetworkSet shop/cart`. Whoever may write to the datastore chooses the
+    /// name, and must not forge lines of a log with it, nor fill the log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.kind.name())?;
         if let Some(namespace) = &self.namespace {
-            write!(f, "{namespace}/")?;
+            write!(f, "{}/", one_line(namespace, NAME_BYTES_MAX))?;
         }
-        f.write_str(&self.name)
+        write!(f, "{}", one_line(&self.name, NAME_BYTES_MAX))
     }
+}
+
+/// The longest name that Calico's validation lets pass, in bytes (a DNS subdomain).
+const NAME_BYTES_MAX: usize = 253;
+
+/// Text of others as it is, or cut to about `bytes_max` bytes and escaped where it is no short line.
+pub(crate) fn one_line(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    if text.len() <= bytes_max && !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let cut = (0..=bytes_max.min(text.len())).rev().find_map(|end| text.get(..end)).unwrap_or_default();
+    let more = if cut.len() < text.len() { "…" } else { "" };
+    let escaped: String =
+        cut.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.into() }).collect();
+    Cow::Owned(format!("{escaped}{more}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_in_a_message_is_one_short_line() {
+        let long = "x".repeat(10_000);
+        let cases = [
+            ("a valid name", "edge-1.example", "HostEndpoint edge-1.example"),
+            ("letters are letters", "büro", "HostEndpoint büro"),
+            ("a line end", "x\nERROR forged", "HostEndpoint x\\nERROR forged"),
+            ("a colour", "\u{1b}[31mred", "HostEndpoint \\u{1b}[31mred"),
+            ("ten thousand bytes", &long, &format!("HostEndpoint {}…", "x".repeat(253))),
+        ];
+        for (why, name, text) in cases {
+            assert_eq!(ResourceKey::global(Kind::HostEndpoint, name).to_string(), text, "{why}");
+        }
+    }
 
     #[test]
     fn keys_are_read_and_written() {

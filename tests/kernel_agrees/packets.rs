@@ -74,8 +74,8 @@ impl Flow {
     /// A packet of it, there or back.
     pub(crate) fn probe(&self, back: bool) -> Probe {
         let mut packet = Packet {
-            source: self.ends.0.parse().unwrap(),
-            destination: self.ends.1.parse().unwrap(),
+            source: self.ends.0.parse().expect("an address"),
+            destination: self.ends.1.parse().expect("an address"),
             protocol: Protocol(self.protocol),
             source_port: self.ports.0,
             destination_port: self.ports.1,
@@ -120,7 +120,7 @@ fn any_probe() -> impl Strategy<Value = Probe> {
         2 => Just(Origin::Host),
     ];
     let ends = any::<bool>().prop_flat_map(|v4| {
-        let of_family = |a: &&str| a.parse::<IpAddr>().unwrap().is_ipv4() == v4;
+        let of_family = |a: &&str| a.parse::<IpAddr>().expect("an address").is_ipv4() == v4;
         let mut pool: Vec<&str> = ADDRESSES.into_iter().filter(of_family).collect();
         let source = select(pool.clone());
         pool.extend(if v4 { ["224.0.0.1"] } else { ["ff02::1"] });
@@ -133,13 +133,13 @@ fn any_probe() -> impl Strategy<Value = Probe> {
     (origin, ends, protocol, (ports, icmp, hops), prop::bool::weighted(0.1)).prop_map(
         |(origin, (source, destination, near), protocol, (ports, icmp, hop_limit), stray)| {
             let near = near && source.contains(':') && origin != Origin::Host;
-            let source: IpAddr = if near { "fe80::1" } else { source }.parse().unwrap();
+            let source: IpAddr = if near { "fe80::1" } else { source }.parse().expect("an address");
             let is_icmp = protocol == 1 || protocol == 58;
             // Each family's own ICMP mostly; the other one's now and then is just a protocol.
             let with_ports = [6, 17, 132, 136].contains(&protocol);
             let packet = Packet {
                 source,
-                destination: destination.parse().unwrap(),
+                destination: destination.parse().expect("it is spelled right"),
                 protocol: Protocol(protocol),
                 source_port: if with_ports { ports.0 } else { 0 },
                 destination_port: if with_ports { ports.1 } else { 0 },

@@ -139,7 +139,7 @@ fn host_endpoint() -> impl Strategy<Value = HostEndpoint> {
         2 => named("eth1"),
         1 => named("lo"),
         1 => named("cali1"),
-        2 => local.prop_map(|a: &str| InterfaceMatch::Address(vec![a.parse().unwrap()])),
+        2 => local.prop_map(|a: &str| InterfaceMatch::Address(vec![a.parse().expect("it is spelled right")])),
         4 => Just(InterfaceMatch::All),
     ];
     let profile = select(vec!["r0", "r0", "r1", "missing", ProfileName::DEFAULT_ALLOW]);
@@ -217,7 +217,7 @@ const SELECTORS: [&str; 8] = [
 ];
 
 fn parsed(selector: &str) -> Arc<Selector> {
-    Arc::new(Selector::parse(selector).unwrap())
+    Arc::new(Selector::parse(selector).expect("it is spelled right"))
 }
 
 fn labels() -> impl Strategy<Value = LabelMap> {
@@ -232,11 +232,11 @@ fn port() -> impl Strategy<Value = EndpointPort> {
 }
 
 pub(crate) fn address() -> impl Strategy<Value = IpAddr> + Clone {
-    select(ADDRESSES.to_vec()).prop_map(|address| address.parse().unwrap())
+    select(ADDRESSES.to_vec()).prop_map(|address| address.parse().expect("it is spelled right"))
 }
 
 fn net() -> impl Strategy<Value = IpNet> + Clone {
-    select(NETS.to_vec()).prop_map(|net| net.parse().unwrap())
+    select(NETS.to_vec()).prop_map(|net| net.parse().expect("it is spelled right"))
 }
 
 fn nets(weight: f64) -> impl Strategy<Value = Vec<IpNet>> {

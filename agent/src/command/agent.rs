@@ -7,8 +7,10 @@ use crate::{
     event_loop::{self, Inputs, LoopError, Outputs},
     events::{self, names::Names, sink::Sink},
     health::{self, Health},
+    leftovers,
     lint::{self, run_time::Findings},
     logging::{self, LoggingError},
+    only_one::{self, AlreadyRuns},
     status::{
         self,
         desk::{self, Desk},
@@ -17,7 +19,7 @@ use crate::{
 };
 use dataplane::{
     link::monitor,
-    nft::{self, ForeignTable, Kernel, OpenError},
+    nft::{self, Kernel, OpenError},
 };
 use proto::id::NodeName;
 use std::time::Instant;
@@ -52,6 +54,8 @@ pub enum AgentError {
     #[error(transparent)]
     Kernel(#[from] OpenError),
     #[error(transparent)]
+    AlreadyRuns(#[from] AlreadyRuns),
+    #[error(transparent)]
     Loop(#[from] LoopError),
     #[error("{0}")]
     Check(String),
@@ -71,8 +75,9 @@ pub async fn run(args: AgentArgs) -> Result<(), AgentError> {
     warn_of_settings(resolved);
     resolved.check().map_err(LocalError::from)?;
     let kernel = Kernel::spawn()?;
+    only_one::claim().await?;
     info!(version = env!("CARGO_PKG_VERSION"), hostname = resolved.hostname(), "portcullis starts");
-    warn_of_others(&kernel).await;
+    tokio::spawn(leftovers::watch(kernel.clone()));
 
     let (to_loop, datastore) = mpsc::channel(syncer::CHANNEL_EVENTS);
     match resolved.datastore() {
@@ -120,25 +125,4 @@ fn warn_of_settings(resolved: &Resolved) {
     for ignored in &resolved.ignored {
         warn!(setting = ignored.name, source = ignored.source, "{}", ignored.why);
     }
-}
-
-/// Felix's rules go on enforcing when Felix is stopped, and what both deny is denied (S1).
-async fn warn_of_others(kernel: &Kernel) {
-    match kernel.foreign_tables().await {
-        Ok(tables) => {
-            for table in tables.iter().filter(|table| is_felix(table)) {
-                warn!(
-                    family = table.family,
-                    table = table.name,
-                    "rules of Calico's Felix are still in force beside ours; see `Replacing Felix` in the README"
-                );
-            }
-        }
-        Err(error) => warn!(%error, "cannot look for rules of Calico's Felix"),
-    }
-}
-
-/// Whether a table is one of Calico's Felix, or has chains of it.
-pub(crate) fn is_felix(table: &ForeignTable) -> bool {
-    table.name == "calico" || table.chains.iter().any(|chain| chain.starts_with("cali-"))
 }

@@ -1,5 +1,6 @@
 //! `apply`, `create` and `replace`: write resources out of files.
 
+use super::output::outln;
 use super::{ConnectArgs, error::CommandError, initialise, input::FileArgs, resources::Resources};
 use proto::{key::Kind, v3::AnyResource};
 
@@ -107,8 +108,8 @@ pub(super) fn report(past: &str, kinds: &[Kind], failed: usize) -> Result<(), Co
     let (total, done) = (kinds.len(), kinds.len() - failed);
     if done > 0 {
         match kinds.iter().all(|kind| kind == &kinds[0]) {
-            true => println!("Successfully {past} {done} '{}' resource(s)", kinds[0].name()),
-            false => println!("Successfully {past} {done} resource(s)"),
+            true => outln!("Successfully {past} {done} '{}' resource(s)", kinds[0].name()),
+            false => outln!("Successfully {past} {done} resource(s)"),
         }
     }
     if failed > 0 { Err(CommandError::Several { failed, total }) } else { Ok(()) }

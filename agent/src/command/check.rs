@@ -1,5 +1,6 @@
 //! `portcullis agent --check`: everything that the agent would do up to its first commit, and not that.
 
+use super::output::outln;
 use super::{agent::AgentError, local::LocalArgs};
 use crate::{
     config::{Datastore, Resolved, Severity},
@@ -41,18 +42,20 @@ pub async fn run(local: &LocalArgs) -> Result<(), AgentError> {
     reconciler.on_link(read_links().await?, Instant::now());
     let changes = plan(&mut reconciler, &kernel).await?;
     for report in reconciler.take_reports() {
-        println!("{report}");
+        outln!("{report}");
     }
     match changes {
-        0 => println!("The ruleset in the kernel is up to date: the agent would write nothing."),
-        n => println!("The agent would run, and make {n} changes to the table in one transaction."),
+        0 => outln!("The ruleset in the kernel is up to date: the agent would write nothing."),
+        n => outln!("The agent would run, and make {n} changes to the table in one transaction."),
     }
     Ok(())
 }
 
 async fn read_datastore(engine: &mut Engine) -> Result<Vec<Update>, AgentError> {
     let snapshot = match engine.resolved().datastore() {
-        Datastore::Etcd(options) => etcd::snapshot(&options).await.map_err(|e| with_causes(&e)),
+        Datastore::Etcd(options) => {
+            etcd::snapshot(&options).await.map_err(|e| e.of_endpoints(&options.endpoints))
+        }
         Datastore::Directory(path) => file::snapshot(&path).map_err(|e| with_causes(&e)),
     };
     let snapshot = snapshot.map_err(AgentError::Check)?;
@@ -61,14 +64,14 @@ async fn read_datastore(engine: &mut Engine) -> Result<Vec<Update>, AgentError> 
 
 fn print_settings(resolved: &Resolved) {
     for problem in resolved.problems.iter().filter(|p| p.severity != Severity::Hidden) {
-        println!("setting: {problem}");
+        outln!("setting: {problem}");
     }
 }
 
 fn print_objects(engine: &Engine) {
     for diagnosis in engine.store().diagnoses() {
         for problem in diagnosis.refused.into_iter().chain(diagnosis.problems) {
-            println!("object: {problem}");
+            outln!("object: {problem}");
         }
     }
 }

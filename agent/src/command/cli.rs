@@ -2,7 +2,7 @@
 
 use super::{
     agent, apply,
-    completion::{self, CompletionArgs, ManArgs},
+    completion::{self, CompletionArgs, ManArgs, VersionArgs},
     config, datastore, delete, explain, get, label, lint, patch, render, status, teardown, units,
 };
 use clap::{Parser, Subcommand};
@@ -71,6 +71,8 @@ enum Command {
     Completion(CompletionArgs),
     /// Write the man pages
     Man(ManArgs),
+    /// Print the version
+    Version(VersionArgs),
     /// Answer questions of test corpora
     #[command(hide = true)]
     Units(units::UnitsArgs),
@@ -100,6 +102,7 @@ impl Cli {
             Command::Datastore(args) => datastore::run(args).await?,
             Command::Completion(args) => completion::completion(&args),
             Command::Man(args) => completion::man(&args)?,
+            Command::Version(args) => completion::version(&args),
             Command::Units(args) => units::run(args)?,
         }
         Ok(())

@@ -1,7 +1,15 @@
-//! `portcullis completion` and `portcullis man`: what packagers and shells ask of a program.
+//! `portcullis completion`, `portcullis man` and `portcullis version`: what packagers and shells ask of a program.
 
+use super::{
+    config::Output,
+    initialise::CALICO_VERSION,
+    output::{out, outln},
+};
 use clap::CommandFactory;
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Prints a completion script for a shell.
 #[derive(Debug, clap::Args)]
@@ -19,13 +27,32 @@ pub struct ManArgs {
     directory: PathBuf,
 }
 
+/// Prints which program this is, and which Calico it writes like.
+#[derive(Debug, clap::Args)]
+pub struct VersionArgs {
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+/// Prints it to standard output.
+pub fn version(args: &VersionArgs) {
+    let ours = env!("CARGO_PKG_VERSION");
+    match args.output {
+        Output::Json => outln!("{}", serde_json::json!({ "version": ours, "calico": CALICO_VERSION })),
+        Output::Table => outln!("portcullis {ours}, reads and writes like Calico {CALICO_VERSION}"),
+    }
+}
+
 /// Prints the script to standard output.
 pub fn completion(args: &CompletionArgs) {
     let mut command = super::cli::Cli::command();
-    clap_complete::generate(args.shell, &mut command, "portcullis", &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "portcullis", &mut script);
+    out!("{}", String::from_utf8_lossy(&script));
 }
 
-/// Writes `portcullis.8`, `portcullis-agent.8` and so on.
+/// Writes `portcullis.8`, `portcullis-agent.8` and so on, each with its subcommands.
 ///
 /// # Errors
 /// Those of writing a file.
@@ -33,15 +60,17 @@ pub fn man(args: &ManArgs) -> io::Result<()> {
     std::fs::create_dir_all(&args.directory)?;
     let mut root = super::cli::Cli::command();
     root.build();
-    write_page(&root, "portcullis", &args.directory)?;
-    for command in root.get_subcommands().filter(|c| !c.is_hide_set()) {
-        write_page(command, &format!("portcullis-{}", command.get_name()), &args.directory)?;
-    }
-    Ok(())
+    write_pages(&root, "portcullis", &args.directory)
 }
 
-fn write_page(command: &clap::Command, title: &str, directory: &std::path::Path) -> io::Result<()> {
+/// The page of a command, and those of the commands below it.
+fn write_pages(command: &clap::Command, title: &str, directory: &Path) -> io::Result<()> {
+    // clap keeps names for as long as the process lives.
     let name: &'static str = Box::leak(title.to_owned().into_boxed_str());
     let page = clap_mangen::Man::new(command.clone().name(name)).section("8");
-    page.render(&mut std::fs::File::create(directory.join(format!("{title}.8")))?)
+    page.render(&mut std::fs::File::create(directory.join(format!("{title}.8")))?)?;
+    for below in command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
+        write_pages(below, &format!("{title}-{}", below.get_name()), directory)?;
+    }
+    Ok(())
 }

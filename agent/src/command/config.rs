@@ -1,6 +1,9 @@
 //! `portcullis config`: every setting in force, with who says so.
 
-use super::local::{LocalArgs, LocalError};
+use super::{
+    local::{LocalArgs, LocalError},
+    output::out,
+};
 use crate::{
     config::{
         Datastore, LocalSources, Problem, Resolved, ResourceValues, Severity, Sources, resolve,
@@ -45,7 +48,9 @@ pub enum ShowError {
 /// [`ShowError`]. Without the datastore the local settings are printed all the same.
 pub async fn run(args: ConfigArgs) -> Result<(), ShowError> {
     let (resolved, unread) = read(&args.local.read()?).await;
-    print(&resolved, args.output, &mut io::stdout().lock())?;
+    let mut text = Vec::new();
+    print(&resolved, args.output, &mut text)?;
+    out!("{}", String::from_utf8_lossy(&text));
     unread.map_or(Ok(()), |reason| Err(ShowError::Datastore(reason)))
 }
 
@@ -73,7 +78,9 @@ pub async fn read(local: &LocalSources) -> (Resolved, Option<String>) {
     let only_local = resolve(&Sources { local, global: None, host: None }, None);
     let snapshot = match only_local.datastore() {
         Datastore::Directory(path) => file::snapshot(&path).map_err(|e| e.to_string()),
-        Datastore::Etcd(options) => etcd::snapshot(&options).await.map_err(|e| e.to_string()),
+        Datastore::Etcd(options) => {
+            etcd::snapshot(&options).await.map_err(|e| e.of_endpoints(&options.endpoints))
+        }
     };
     let entries = match snapshot {
         Ok(snapshot) => snapshot.entries,

@@ -1,5 +1,6 @@
 //! `datastore migrate lock|unlock`: tell agents that the datastore is being moved, or that it is ready again.
 
+use super::output::outln;
 use super::{ConnectArgs, error::CommandError, initialise};
 
 /// For clap's `long_about`.
@@ -41,6 +42,6 @@ pub async fn run(args: DatastoreArgs) -> Result<(), CommandError> {
         Migrate::Unlock(connect) => (connect, true, "Datastore unlocked."),
     };
     initialise::set_ready(&connect.datastore().await?, ready).await?;
-    println!("{done}");
+    outln!("{done}");
     Ok(())
 }

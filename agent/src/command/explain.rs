@@ -9,6 +9,7 @@ use super::{
     agent::AgentError,
     check::read_links,
     local::{LocalArgs, LocalError},
+    output::{out, outln},
     render::Link,
 };
 use crate::{
@@ -113,8 +114,8 @@ pub async fn run(args: ExplainArgs) -> Result<(), ExplainError> {
         None
     };
     match args.output {
-        Output::Human => print!("{}", answer.human()),
-        Output::Json => println!("{:#}", answer.json(verified)),
+        Output::Human => out!("{}", answer.human()),
+        Output::Json => outln!("{:#}", answer.json(verified)),
     }
     match verified {
         Some(passes) => Ok(verify::compare(&trial, passes)?),

@@ -1,5 +1,6 @@
 //! `get`: show resources. Writes nothing.
 
+use super::output::out;
 use super::{
     ConnectArgs,
     error::CommandError,
@@ -177,7 +178,7 @@ fn show(answer: &Answer, args: &GetArgs) {
         (Output::Json, revision, all) => print::json_list(*kind, all, revision.unwrap_or(0)),
         (Output::Name, _, all) => all.iter().map(|one| format!("{}\n", one.metadata().name)).collect(),
     };
-    print!("{text}");
+    out!("{text}");
 }
 
 /// What is left of metadata that goes to another datastore.

@@ -1,5 +1,6 @@
 //! `label`: set or remove one label of a resource.
 
+use super::output::outln;
 use super::{
     ConnectArgs,
     error::CommandError,
@@ -75,6 +76,6 @@ pub async fn run(args: LabelArgs) -> Result<(), CommandError> {
         }
     };
     resources.update(resource).await?;
-    println!("{done}");
+    outln!("{done}");
     Ok(())
 }

@@ -18,7 +18,7 @@
 //! | [`resources`] | what a command may do to a resource: names, defaults, validation, transactions |
 //! | [`initialise`] | what every writer makes sure of in a datastore first |
 //! | [`kinds`] `input` `print` `json_patch` | words for kinds; files; tables; patches |
-//! | [`error`] | what can go wrong, said to the operator |
+//! | [`error`] [`output`] | what can go wrong, said to the operator; standard output |
 
 pub mod agent;
 pub mod apply;
@@ -38,6 +38,7 @@ pub mod kinds;
 pub mod label;
 pub mod lint;
 pub mod local;
+pub mod output;
 pub mod patch;
 mod print;
 pub mod render;

@@ -1,5 +1,6 @@
 //! `patch`: change fields of a stored resource.
 
+use super::output::outln;
 use super::{
     ConnectArgs,
     error::CommandError,
@@ -82,7 +83,7 @@ pub async fn run(args: PatchArgs) -> Result<(), CommandError> {
         return Err(CommandError::Usage(text.to_owned()));
     }
     resources.update(patched).await?;
-    println!("Successfully patched 1 '{}' resource", kind.name());
+    outln!("Successfully patched 1 '{}' resource", kind.name());
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `portcullis render`: the ruleset that given resources and links would produce, without a kernel.
 
 use super::local::{LocalArgs, LocalError};
+use super::output::out;
 use crate::{
     config::Datastore,
     engine::Engine,
@@ -19,8 +20,8 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, str::FromStr};
 pub const ABOUT: &str = "Prints the ruleset that resources and links would produce, in the syntax of nft(8). Nothing is written, \
 and the kernel is not asked.\n\n\
 Resources come from the configured datastore, or from a directory of YAML and JSON files. Links are those that --link names; \
-a host endpoint that names its interface needs none.\n\n\
-  portcullis render --directory policy/ --node edge-1 --link eth0=192.0.2.1,2001:db8::1 --link lo=127.0.0.1";
+a host endpoint that names its interface needs none.\n\n    \
+portcullis render --directory policy/ --node edge-1 --link eth0=192.0.2.1";
 
 /// Arguments of `render`.
 #[derive(Debug, clap::Args)]
@@ -88,7 +89,9 @@ pub async fn run(args: RenderArgs) -> Result<(), RenderError> {
     }
     let mut engine = Engine::new(sources);
     let snapshot = match engine.resolved().datastore() {
-        Datastore::Etcd(options) => etcd::snapshot(&options).await.map_err(|e| with_causes(&e)),
+        Datastore::Etcd(options) => {
+            etcd::snapshot(&options).await.map_err(|e| e.of_endpoints(&options.endpoints))
+        }
         Datastore::Directory(path) => file::snapshot(&path).map_err(|e| with_causes(&e)),
     };
     let snapshot = snapshot.map_err(RenderError::Datastore)?;
@@ -102,7 +105,7 @@ pub async fn run(args: RenderArgs) -> Result<(), RenderError> {
         return Err(RenderError::NotReady);
     }
     let links = LinkTable::of(args.links.into_iter().map(|link| (link.name, true, link.addresses)));
-    print!("{}", render(&updates, &links));
+    out!("{}", render(&updates, &links));
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! `portcullis teardown`: removes the table. The way out when the agent is gone and its rules are not wanted.
 
+use super::output::{out, outln};
+use crate::only_one::{self, AlreadyRuns};
 use dataplane::{
     nft::{CommitError, DumpError, Kernel, OpenError},
     ruleset::{Change, Transaction},
@@ -9,7 +11,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 /// Shown by `portcullis teardown --help`.
 pub const ABOUT: &str = "Removes the nftables table `inet portcullis` and with it everything that portcullis enforces on this host: \
 every interface is open afterwards.\n\n\
-Stop the agent first (systemctl stop portcullis), or it puts the table back. Asks before it does anything; --yes does not ask.";
+Stop the agent first (systemctl stop portcullis): while one runs it would put the table back, and this command refuses. Asks before it does anything; --yes does not ask.";
 
 /// Arguments of `teardown`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +31,8 @@ pub enum TeardownError {
     Dump(#[from] DumpError),
     #[error("the table is still in force")]
     Commit(#[from] CommitError),
+    #[error("the agent would put the table back: {0}")]
+    AgentRuns(AlreadyRuns),
     #[error("standard input is no terminal, so nobody can be asked: say --yes")]
     NobodyToAsk,
     #[error("not confirmed: the table is still in force")]
@@ -44,14 +48,17 @@ pub enum TeardownError {
 pub async fn run(args: TeardownArgs) -> Result<(), TeardownError> {
     let kernel = Kernel::spawn()?;
     if !kernel.dump().await?.table {
-        println!("There is no table `inet portcullis` here: nothing to remove.");
+        outln!("There is no table `inet portcullis` here: nothing to remove.");
         return Ok(());
+    }
+    if let Some(agent) = only_one::running().await {
+        return Err(TeardownError::AgentRuns(agent));
     }
     if !args.yes {
         confirm()?;
     }
     kernel.commit(Transaction { switch: vec![Change::DeleteTable], ..Transaction::default() }).await?;
-    println!("Removed table `inet portcullis`. Nothing is enforced on this host any more.");
+    outln!("Removed table `inet portcullis`. Nothing is enforced on this host any more.");
     Ok(())
 }
 
@@ -60,7 +67,7 @@ fn confirm() -> Result<(), TeardownError> {
     if !stdin.is_terminal() {
         return Err(TeardownError::NobodyToAsk);
     }
-    print!("Remove table `inet portcullis`? Every interface of this host is open afterwards. [y/N] ");
+    out!("Remove table `inet portcullis`? Every interface of this host is open afterwards. [y/N] ");
     io::stdout().flush()?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;

@@ -213,7 +213,7 @@ fn ignored(layers: &[&Layer]) -> Vec<Ignored> {
         let why = match table::find(key) {
             None => "no such parameter here",
             Some(p) if p.local && is_from_datastore(&raw.source) => {
-                "it says how to reach the datastore: set it in the file or in the environment"
+                "it is needed before the datastore is read: set it in the file or in the environment"
             }
             Some(Parameter { effect: Effect::Nothing(why), .. }) => why,
             Some(_) => continue,

@@ -71,7 +71,7 @@ pub enum ConfigError {
     #[error("the configuration file {}, {source}", path.display())]
     Invalid { path: PathBuf, source: InvalidIni },
     /// What [`super::Resolved::check`] found.
-    #[error("{}", .0.join("\n"))]
+    #[error("settings that must be mended first:\n  {}", .0.join("\n  "))]
     Values(Vec<String>),
 }
 

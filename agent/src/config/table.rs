@@ -67,7 +67,7 @@ pub struct Parameter {
     pub kind: Kind,
     /// The compiled default, in the syntax of the parameter; empty is the type's nothing.
     pub default: &'static str,
-    /// Ignored when it comes from the datastore: it says how to reach it.
+    /// Ignored when it comes from the datastore: it is needed before that is read.
     pub local: bool,
     /// The value `none` is refused.
     pub non_zero: bool,
@@ -100,10 +100,6 @@ impl Parameter {
     /// Local parameters are about the process and its connections, so none of them changes while it runs.
     const fn local(self) -> Self {
         Self { local: true, effect: Effect::Restart, ..self }
-    }
-
-    const fn restart(self) -> Self {
-        Self { effect: Effect::Restart, ..self }
     }
 
     const fn non_zero(self) -> Self {

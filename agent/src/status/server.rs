@@ -124,8 +124,7 @@ async fn document(server: &Server) -> Result<String, String> {
     let findings = server.findings.get();
     let compose = move || {
         let mut facts = host::facts();
-        let felix = tables.iter().filter(|table| crate::command::agent::is_felix(table));
-        facts.felix_tables = felix.map(|table| format!("{} {}", table.family, table.name)).collect();
+        facts.felix_tables = crate::leftovers::of_felix(&tables).into_iter().collect();
         let parts = Parts { snapshot: &snapshot, facts: &facts, findings: &findings };
         serde_json::to_string(&answer::compose(&parts)).map_err(|error| error.to_string())
     };

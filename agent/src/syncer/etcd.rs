@@ -84,6 +84,15 @@ impl EtcdError {
         }
     }
 
+    /// In one line, with the endpoints that were asked.
+    pub fn of_endpoints(&self, endpoints: &[String]) -> String {
+        match self {
+            // These name the endpoints themselves.
+            Self::Connect(error) => error.to_string(),
+            other => format!("etcd at {}: {other}", endpoints.join(", ")),
+        }
+    }
+
     fn is_denied(&self) -> bool {
         matches!(self, Self::Canceled(reason) if reason.contains("permission denied"))
     }
@@ -186,11 +195,7 @@ impl Syncer {
     }
 
     fn message(&self, error: &EtcdError) -> String {
-        match error {
-            // These name the endpoints themselves.
-            EtcdError::Connect(error) => error.to_string(),
-            other => format!("etcd at {}: {other}", self.options.endpoints.join(", ")),
-        }
+        error.of_endpoints(&self.options.endpoints)
     }
 
     /// Whether another attempt at a watch that was denied may go better. Once can be a token that expired between

@@ -14,13 +14,14 @@
 
 pub mod isolation;
 pub mod report;
+mod touched;
 mod work;
 
 pub use self::work::{Counters, Outcome, Render, Work, with_causes};
 
 use self::{
     isolation::{Isolation, Refusal, Refused},
-    report::{Governance, Report},
+    report::{Governance, Report, Touched},
 };
 use crate::{
     diff::{self, Model, Need, Plan},
@@ -74,6 +75,7 @@ struct Committing {
     additions: Vec<(ChainName, usize)>,
     /// Planned on a dump.
     full: bool,
+    what: Touched,
     /// A copy of what went out, where a refusal is to be looked into.
     copy: Option<Transaction>,
     started: Instant,
@@ -128,6 +130,8 @@ pub struct Reconciler<R = Renderer> {
     generation: Option<u32>,
     not_before: Option<Instant>,
     settled: bool,
+    /// What has changed since the last plan.
+    touched: Touched,
     reports: Vec<Report>,
     untracked_ignored: Option<HostEndpointName>,
     counters: Counters,
@@ -163,6 +167,7 @@ impl<R: Render> Reconciler<R> {
             generation: None,
             not_before: None,
             settled: false,
+            touched: Touched::default(),
             reports: vec![],
             untracked_ignored: None,
             counters: Counters::default(),
@@ -173,6 +178,7 @@ impl<R: Render> Reconciler<R> {
     pub fn on_updates(&mut self, updates: Vec<Update>) {
         self.counters.datastore_batches += 1;
         for update in updates {
+            self.touched.add(&update);
             match &update {
                 Update::Settings(settings) => {
                     let (filter, errors) = LinkFilter::new(settings);
@@ -360,6 +366,7 @@ impl<R: Render> Reconciler<R> {
         report::governance(&self.resolution, &resolution, world, &mut self.reports);
         if resolution.dispatch != self.resolution.dispatch || resolution.wildcard != self.resolution.wildcard
         {
+            self.touched.links();
             self.renderer.set_links(resolution.dispatch.clone(), resolution.wildcard.clone());
         }
         self.resolution = resolution;
@@ -386,7 +393,9 @@ impl<R: Render> Reconciler<R> {
             plan.transaction.cleanup.clear();
         }
         if plan.transaction.is_empty() {
-            let committing = Committing { plan, additions: vec![], full: true, copy: None, started: now };
+            let what = std::mem::take(&mut self.touched);
+            let committing =
+                Committing { plan, additions: vec![], full: true, what, copy: None, started: now };
             self.generation = Some(observed.generation);
             self.learn(committing, None, now);
             return None;
@@ -398,6 +407,7 @@ impl<R: Render> Reconciler<R> {
         let changes = self.pending.take().unwrap_or_else(|| self.renderer.take_changes());
         if changes.is_empty() {
             self.knowledge = Knowledge::Model;
+            self.touched = Touched::default();
             return None;
         }
         if !self.isolation.is_empty() {
@@ -407,6 +417,7 @@ impl<R: Render> Reconciler<R> {
         self.knowledge = Knowledge::Model;
         match diff::incremental(&self.model, &changes) {
             Ok(plan) if plan.transaction.is_empty() => {
+                self.touched = Touched::default();
                 plan.apply(&mut self.model);
                 None
             }
@@ -423,8 +434,9 @@ impl<R: Render> Reconciler<R> {
         let additions = plan.additions();
         let transaction = std::mem::take(&mut plan.transaction);
         let copy = self.look_closely.then(|| transaction.clone());
-        self.outstanding =
-            Some(Outstanding::Commit(Box::new(Committing { plan, additions, full, copy, started: now })));
+        let what = std::mem::take(&mut self.touched);
+        let committing = Committing { plan, additions, full, what, copy, started: now };
+        self.outstanding = Some(Outstanding::Commit(Box::new(committing)));
         Work::Commit(transaction)
     }
 
@@ -435,7 +447,7 @@ impl<R: Render> Reconciler<R> {
             self.counters.repairs += 1;
             self.reports.push(Report::Repaired { by: self.culprit.take(), took });
         }
-        self.reports.push(Report::InForce { full: committing.full, took });
+        self.reports.push(Report::InForce { full: committing.full, what: committing.what.clone(), took });
         self.learn(committing, handles, now);
     }
 

@@ -2,6 +2,7 @@
 //! did not. Pure; whoever takes them logs them.
 
 use super::isolation::Refusal;
+pub use super::touched::Touched;
 use crate::{
     endpoint::{Claim, Idle, Resolution},
     link::table::LinkTable,
@@ -80,7 +81,7 @@ pub enum Report {
     PatternIgnored(String),
     /// A transaction is in force.
     #[allow(missing_docs)]
-    InForce { full: bool, took: Duration },
+    InForce { full: bool, what: Touched, took: Duration },
     /// What others did to our table was undone.
     #[allow(missing_docs)]
     Repaired { by: Option<Program>, took: Duration },
@@ -105,8 +106,14 @@ impl Report {
             | Self::Wildcard(_)
             | Self::InForce { full: true, .. }
             | Self::Lifted(_) => Level::Info,
-            // Members of lists come and go by the second: that is for those who look for it.
-            Self::InForce { full: false, .. } => Level::Debug,
+            // Members of sets come and go by the second: that is for those who look for it.
+            Self::InForce { what, .. } => {
+                if what.only_members() {
+                    Level::Debug
+                } else {
+                    Level::Info
+                }
+            }
             Self::Idle { .. } | Self::UntrackedIgnored(_) => Level::Warn,
             Self::PatternIgnored(_) | Self::LeftBehind(_) | Self::Repaired { .. } => Level::Warn,
             Self::Retry { .. } | Self::Isolated { .. } => Level::Error,
@@ -139,8 +146,12 @@ impl fmt::Display for Report {
                 "policy with doNotTrack selects host endpoint {endpoint}, which governs all interfaces: it is ignored there; give the interface a host endpoint of its own"
             ),
             Self::PatternIgnored(error) => write!(f, "InterfaceExclude: pattern ignored: {error}"),
-            Self::InForce { full: true, took } => write!(f, "ruleset compared and in force after {took:?}"),
-            Self::InForce { full: false, took } => write!(f, "change in force after {took:?}"),
+            Self::InForce { full: true, took, .. } => {
+                write!(f, "ruleset compared and in force after {took:?}")
+            }
+            Self::InForce { full: false, what, took } => {
+                write!(f, "change in force after {took:?}: {what}")
+            }
             Self::Repaired { by: Some(by), took } => {
                 write!(f, "{by} changed our table; put right in {took:?}")
             }

@@ -106,10 +106,13 @@ impl From<Result<Committed, CommitError>> for Outcome {
     }
 }
 
-/// An error and what caused it, in one line.
+/// An error and what caused it, in one line. What a text says already is not said again.
 pub fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source()).map(ToString::to_string);
+    causes.fold(error.to_string(), |text, cause| match text.contains(&cause) {
+        true => text,
+        false => format!("{text}: {cause}"),
+    })
 }
 
 /// What has happened so far.

@@ -1,6 +1,6 @@
 //! Stored bytes → typed object, with the path of what is wrong and of what nobody knows.
 
-use super::Problem;
+use super::{Problem, objects::Objects};
 use crate::key::ResourceKey;
 use serde::{Deserializer, de::DeserializeOwned};
 use serde_ignored::Path;
@@ -66,7 +66,7 @@ where
 {
     let mut unknown_fields = Vec::new();
     let mut note = |path: Path<'_>| unknown_fields.push(spelled(&path));
-    let deserializer = serde_ignored::Deserializer::new(deserializer, &mut note);
+    let deserializer = serde_ignored::Deserializer::new(Objects(deserializer), &mut note);
     match serde_path_to_error::deserialize(deserializer) {
         Ok(object) => Ok(Read { object, unknown_fields }),
         Err(error) => {

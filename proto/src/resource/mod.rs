@@ -10,6 +10,7 @@ mod host_endpoint;
 mod json;
 mod net;
 mod network_set;
+mod objects;
 mod policy;
 mod profile;
 mod rules;
@@ -23,7 +24,7 @@ pub use decode::decode;
 
 use crate::{
     id::{IfName, NodeName, PolicyId, ProfileName, TierName},
-    key::ResourceKey,
+    key::{ResourceKey, one_line},
     rule::{Protocol, Rule, SelectorSide},
     selector::Selector,
     update::{InterfaceMatch, TierDefault},
@@ -52,9 +53,12 @@ pub enum Resource {
     IpPool(IpPool),
 }
 
+/// Longest field or reason in a message: both may quote what somebody wrote.
+const TEXT_BYTES_MAX: usize = 500;
+
 /// What is wrong with a part of a resource or with all of it. Says object, field and reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {field}: {reason}")]
+#[error("{key}: {}: {}", one_line(.field, TEXT_BYTES_MAX), one_line(.reason, TEXT_BYTES_MAX))]
 pub struct Problem {
     /// The object.
     pub key: ResourceKey,

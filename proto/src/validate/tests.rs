@@ -54,8 +54,8 @@ fn recorded_fields(said: &str) -> Vec<String> {
 
 #[test]
 fn what_calicoctl_wrote_is_accepted() {
-    // Decision D14: what a reader could take for something else is refused.
-    let on_purpose = ["hep/node-number-becomes-text", "hep/duplicate-key-last-wins"];
+    // What a reader could take for something else is refused on purpose.
+    let on_purpose = ["hep/duplicate-key-last-wins"];
     for case in golden().iter().filter(|case| case.exit == 0 && case.command == "calicoctl apply -f -") {
         let found = judge(&case.input_yaml);
         let expected = !on_purpose.contains(&case.name.as_str());

@@ -66,7 +66,6 @@ impl Failure {
         };
         match &mut problem {
             Problem::Doubtful { path, .. }
-            | Problem::TextLost { path, .. }
             | Problem::UnknownField { path, .. }
             | Problem::WrongCase { path, .. }
             | Problem::Type { path, .. }
@@ -148,14 +147,10 @@ impl<'a> Decoder<'a> {
         match (&self.node.kind, self.plain("text")?) {
             (Kind::Text(text), _) => visitor.visit_str(text),
             (Kind::Plain(_), Some(Meaning::Null)) => visitor.visit_str(""),
-            (Kind::Plain(text), Some(meaning)) if scalar::keeps_spelling(text, meaning) => {
-                visitor.visit_str(text)
-            }
-            (Kind::Plain(text), Some(meaning)) => {
-                let (text, becomes) = (text.clone(), scalar::as_text(meaning));
-                let problem = Problem::TextLost { path: String::new(), text, becomes };
-                Err(Failure::new(self.node, problem))
-            }
+            (Kind::Plain(text), Some(meaning)) => match scalar::as_text(text, meaning) {
+                Some(text) => visitor.visit_str(&text),
+                None => self.mismatch("text"),
+            },
             _ => self.mismatch("text"),
         }
     }

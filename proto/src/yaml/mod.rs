@@ -89,10 +89,6 @@ pub enum Problem {
     DuplicateKey { key: String, first: usize },
     #[error("{path}: `{text}` is {yaml11} in YAML 1.1 and {yaml12} in YAML 1.2: write {write}")]
     Doubtful { path: String, text: String, yaml11: String, yaml12: String, write: String },
-    #[error(
-        "{path}: `{text}` without quotes becomes \"{becomes}\" where text is expected: write \"{text}\", or \"{becomes}\""
-    )]
-    TextLost { path: String, text: String, becomes: String },
     #[error("field in document is not recognized or is in the wrong location: {field} (in {path})")]
     UnknownField { path: String, field: String },
     #[error("the field `{found}` (in {path}) is written `{write}`: upper and lower case matter")]

@@ -43,27 +43,29 @@ pub(super) fn meaning(text: &str) -> Result<Meaning, (Meaning, Meaning)> {
     }
 }
 
-/// The text that a Go program makes of a plain scalar where text is expected, as far as it can be the spelling:
-/// `None` where only quotes can keep the spelling.
-pub(super) fn keeps_spelling(text: &str, meaning: Meaning) -> bool {
-    match meaning {
-        Meaning::Text => true,
-        Meaning::Null => false,
-        Meaning::Bool(value) => text == if value { "true" } else { "false" },
-        Meaning::Int(value) => text == value.to_string(),
-        Meaning::Float(_) => is_short_decimal(text),
-        Meaning::NotFinite => false,
-    }
-}
-
-/// What a Go program makes of it where text is expected, for messages.
-pub(super) fn as_text(meaning: Meaning) -> String {
-    match meaning {
-        Meaning::Null | Meaning::Text => String::new(),
+/// The text that a Go program makes of a plain scalar where text is expected: its value, spelled in Go's way, so that
+/// `1.10` is `1.1`. `None` for what is not finite.
+pub(super) fn as_text(text: &str, meaning: Meaning) -> Option<String> {
+    Some(match meaning {
+        Meaning::Text => text.to_owned(),
+        Meaning::Null => String::new(),
         Meaning::Bool(value) => value.to_string(),
         Meaning::Int(value) => value.to_string(),
-        Meaning::Float(value) => crate::v3::go_json::float(value),
-        Meaning::NotFinite => "an error".to_owned(),
+        Meaning::Float(value) => float_text(value),
+        Meaning::NotFinite => return None,
+    })
+}
+
+/// As calicoctl's YAML library spells a float where text is wanted: Go's format `g` of the nearest 32-bit float.
+fn float_text(value: f64) -> String {
+    let scientific = format!("{:e}", value as f32);
+    let (digits, exponent) = scientific.split_once('e').expect("the format has an exponent");
+    match exponent.parse::<i32>().expect("the exponent is a number") {
+        -4..6 => (value as f32).to_string(),
+        exponent => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
+        }
     }
 }
 
@@ -182,20 +184,6 @@ fn is_float(text: &str) -> bool {
     mantissa_ok && exponent.is_none_or(|e| !e.is_empty() && digits(e))
 }
 
-/// A decimal fraction that every program prints as it was spelled: `1.5`, not `1.50`, `.5` or `1e3`.
-fn is_short_decimal(text: &str) -> bool {
-    let unsigned = text.strip_prefix('-').unwrap_or(text);
-    let Some((whole, fraction)) = unsigned.split_once('.') else { return false };
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    digits(whole)
-        && digits(fraction)
-        && whole.len() <= 6
-        && whole.len() + fraction.len() <= 15
-        && (whole == "0" || !whole.starts_with('0'))
-        && !fraction.ends_with('0')
-        && !(whole == "0" && fraction.starts_with("0000"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,27 +231,30 @@ mod tests {
     }
 
     #[test]
-    fn only_what_every_program_prints_alike_keeps_its_spelling() {
+    fn text_is_what_calicoctl_makes_of_it() {
         let cases = [
-            ("80", true),
-            ("080", false),
-            ("+80", false),
-            ("1.5", true),
-            ("1.50", false),
-            ("1.", false),
-            ("1.0", false),
-            ("1e3", false),
-            (".5", false),
-            ("true", true),
-            ("True", false),
-            ("0.00001", false),
-            ("1234567.5", false),
-            ("null", false),
-            ("eth0", true),
+            ("80", "80"),
+            ("+80", "80"),
+            ("0x10", "16"),
+            ("1.5", "1.5"),
+            ("1.10", "1.1"),
+            ("1.", "1"),
+            ("1.0", "1"),
+            ("1e3", "1000"),
+            (".5", "0.5"),
+            ("-0.25", "-0.25"),
+            ("123456.5", "123456.5"),
+            ("1234567.0", "1.234567e+06"),
+            ("1e21", "1e+21"),
+            ("0.00001", "1e-05"),
+            ("True", "true"),
+            ("~", ""),
+            ("eth0", "eth0"),
         ];
-        for (text, keeps) in cases {
-            let meaning = meaning(text).expect("no doubt here");
-            assert_eq!(keeps_spelling(text, meaning), keeps, "{text}");
+        for (text, expected) in cases {
+            let meaning = meaning(text).expect("both versions agree");
+            assert_eq!(as_text(text, meaning).as_deref(), Some(expected), "{text}");
         }
+        assert_eq!(as_text(".inf", Meaning::NotFinite), None);
     }
 }

@@ -198,12 +198,11 @@ fn new_key(node: Node, lines: &mut BTreeMap<String, usize>) -> Result<Key, YamlE
         Kind::Text(text) => text,
         Kind::Plain(text) if text == "<<" => return fail(Problem::MergeKey),
         Kind::Plain(text) => match scalar::meaning(&text) {
-            Ok(meaning) if scalar::keeps_spelling(&text, meaning) => text,
             Ok(scalar::Meaning::Null) => return fail(Problem::KeyNotText),
-            Ok(meaning) => {
-                let becomes = scalar::as_text(meaning);
-                return fail(Problem::TextLost { path: "key".to_owned(), text, becomes });
-            }
+            Ok(meaning) => match scalar::as_text(&text, meaning) {
+                Some(text) => text,
+                None => return fail(Problem::KeyNotText),
+            },
             Err((old, new)) => {
                 let write = format!("\"{text}\"");
                 let (yaml11, yaml12) = (old.to_string(), new.to_string());

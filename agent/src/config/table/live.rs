@@ -142,8 +142,8 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     Parameter::new("LogSeverityScreen", Kind::OneOf(SEVERITIES), "INFO")
         .doc("Least severity that is logged to standard error: TRACE, DEBUG, INFO, WARNING, ERROR, FATAL; none for nothing."),
     Parameter::new("LogFormat", Kind::OneOf(&["Text", "JSON"]), "Text")
+        .local()
         .non_zero()
-        .restart()
         .doc("Form of the log: lines of text, or one JSON object a line."),
     Parameter::new("HealthEnabled", Kind::Bool, "false")
         .doc("Serves /liveness and /readiness over HTTP."),

@@ -238,7 +238,10 @@ fn the_invalid_and_the_odd_are_read_closed() {
         assert_eq!((decoded.resource.is_ok(), fields(&decoded)), (usable, reported.to_vec()), "{below}");
     }
     let left: Vec<&String> = fixture.keys().collect();
-    assert_eq!(left, ["clusterinformations/default", "tiers/adminnetworkpolicy", "tiers/default"]);
+    assert_eq!(
+        left,
+        ["clusterinformations/default", "nodes/bad-1", "tiers/adminnetworkpolicy", "tiers/default"]
+    );
 }
 
 #[test]

@@ -370,3 +370,12 @@ fn equal_keys_are_no_error_and_the_last_one_counts() {
     let unknown = decode(&key, br#"{"spec":{"later":[{}]},"status":{"a":1}}"#);
     assert_eq!(unknown.unknown_fields, ["spec.later", "status"]);
 }
+
+#[test]
+fn a_list_in_place_of_an_object_is_an_error_and_not_filled_in_by_position() {
+    let rule = json!({"ingress": [["Allow"]], "types": ["Ingress"]});
+    assert!(policy(rule).resource.is_err(), "it would allow everything");
+    for (path, value) in [("tiers/a", json!([])), ("tiers/a", json!({"spec": [1, "Pass"]}))] {
+        assert!(decode_at(path, &value).resource.is_err(), "{value}");
+    }
+}
