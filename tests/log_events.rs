@@ -96,8 +96,8 @@ fn a_log_rule_is_an_event_that_names_the_rule() {
 }
 
 #[test]
-fn a_denial_is_an_event_where_asked_and_a_name_may_be_long() {
-    let (_folder, path, settings) = events_file("LogDenied = Enabled");
+fn a_decision_is_an_event_where_asked_and_a_name_may_be_long() {
+    let (_folder, path, settings) = events_file("LogDenied = Enabled\nLogAllowed = Enabled");
     let long = "p".repeat(200);
     let mut world = world(&settings, &[web(&long)]);
     world.expect(&[
@@ -121,10 +121,8 @@ fn a_denial_is_an_event_where_asked_and_a_name_may_be_long() {
         wanted[field] = value.into();
         awaits(&path, &wanted);
     }
-    assert!(
-        events(&path).iter().all(|event| event["event"] == "deny"),
-        "Log rules go to the kernel log only"
-    );
+    awaits(&path, &json!({ "event": "allow", "policy": name, "rule_index": 1, "destination_port": 81 }));
+    assert!(events(&path).iter().all(|event| event["event"] != "log"), "Log rules go to the kernel log only");
     assert!(world.host().ruleset().contains("calico-packet"));
 }
 

@@ -119,7 +119,7 @@ impl Default for Encapsulation {
     }
 }
 
-/// Where packets are told that a rule with action Log matches, and, on demand, those that are denied.
+/// Where packets are told of that match a rule with action Log and, on demand, those that are denied or allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PacketLog {
     /// To the kernel log, with `LogPrefix`, as in the reference. `LogDestination`: Kernel or Both.
@@ -128,18 +128,20 @@ pub struct PacketLog {
     pub logged: Option<u16>,
     /// Denied packets to this NFLOG group. `LogDenied`: Enabled.
     pub denied: Option<u16>,
+    /// Packets that a rule allows to this NFLOG group. `LogAllowed`: Enabled.
+    pub allowed: Option<u16>,
 }
 
 impl PacketLog {
     /// The group in which to listen, if anything is told there.
     pub fn group(&self) -> Option<u16> {
-        self.logged.or(self.denied)
+        self.logged.or(self.denied).or(self.allowed)
     }
 }
 
 impl Default for PacketLog {
     fn default() -> Self {
-        Self { kernel: true, logged: None, denied: None }
+        Self { kernel: true, logged: None, denied: None, allowed: None }
     }
 }
 

@@ -164,6 +164,7 @@ impl Resolved {
             kernel: destination != "Nflog" || group.is_none(),
             logged: group.filter(|_| matches!(destination, "Nflog" | "Both")),
             denied: group.filter(|_| self.text("LogDenied") == "Enabled"),
+            allowed: group.filter(|_| self.text("LogAllowed") == "Enabled"),
         }
     }
 

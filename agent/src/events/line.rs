@@ -13,7 +13,7 @@ use serde_json::Value;
 /// Which rule it was, as its prefix says.
 #[derive(Debug, Default, Serialize)]
 pub struct Rule {
-    /// `log`, `deny`; for a prefix that is not ours `unknown`.
+    /// `log`, `deny`, `allow`; for a prefix that is not ours `unknown`.
     pub event: &'static str,
     /// The comment of the rule, as `nft list table inet portcullis` shows it.
     pub rule: String,
@@ -41,6 +41,7 @@ impl Rule {
         let event = match cause {
             Cause::Logged => "log",
             Cause::Denied => "deny",
+            Cause::Allowed => "allow",
         };
         let mut rule = Self { event, ..Self::default() };
         match Origin::parse(&comment) {
@@ -118,7 +119,7 @@ pub struct Suppressed<'a> {
     pub time: &'a str,
     /// Always `suppressed`.
     pub event: &'static str,
-    /// What they would have been: `log`, `deny`.
+    /// What they would have been: `log`, `deny`, `allow`.
     pub of: &'static str,
     pub rule: &'a str,
     pub count: u64,

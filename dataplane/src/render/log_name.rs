@@ -20,13 +20,18 @@ pub enum Cause {
     Logged,
     /// It is denied here.
     Denied,
+    /// A rule allows it.
+    Allowed,
 }
 
 impl Cause {
+    const ALL: [Self; 3] = [Self::Logged, Self::Denied, Self::Allowed];
+
     fn letter(self) -> &'static str {
         match self {
             Self::Logged => "L",
             Self::Denied => "D",
+            Self::Allowed => "A",
         }
     }
 }
@@ -58,7 +63,7 @@ pub fn abbreviation(name: &str) -> Option<String> {
 /// that it does not know stays as it is. `None` for a prefix that is not ours.
 pub fn parse(prefix: &str, whole: impl Fn(&str) -> Option<String>) -> Option<(Cause, String)> {
     let (letter, comment) = prefix.split_once(' ')?;
-    let cause = [Cause::Logged, Cause::Denied].into_iter().find(|cause| cause.letter() == letter)?;
+    let cause = Cause::ALL.into_iter().find(|cause| cause.letter() == letter)?;
     let words = comment.split(' ').map(|word| match word.contains('~') {
         true => whole(word).unwrap_or_else(|| word.to_owned()),
         false => word.to_owned(),
@@ -85,7 +90,7 @@ mod tests {
         for (why, comment) in cases {
             let names: BTreeMap<String, String> =
                 comment.split(' ').filter_map(|word| Some((abbreviation(word)?, word.to_owned()))).collect();
-            for cause in [Cause::Logged, Cause::Denied] {
+            for cause in Cause::ALL {
                 let prefix = prefix(cause, &comment);
                 assert!(prefix.len() <= PREFIX_MAX_BYTES, "{why}: {prefix}");
                 let read = parse(&prefix, |word| names.get(word).cloned());

@@ -63,6 +63,12 @@ pub(super) fn denial(settings: &Settings, deny: Verdict, comment: &str) -> Vec<S
     told.into_iter().chain([Statement::Verdict(deny)]).collect()
 }
 
+/// An allowance, told before where `LogAllowed` says so.
+fn allowance(context: Context<'_>, comment: &str) -> Vec<Statement> {
+    let told = context.settings.packet_log.allowed.map(|group| nflog(group, Cause::Allowed, comment));
+    told.into_iter().chain(context.allow.iter().cloned()).collect()
+}
+
 fn nflog(group: u16, cause: Cause, comment: &str) -> Statement {
     Statement::Nflog { group, prefix: log_name::prefix(cause, comment).into() }
 }
@@ -82,7 +88,7 @@ pub(super) fn render(rule: &Rule<SetSide>, comment: &Arc<str>, context: Context<
         })
         .collect();
     let action = match rule.action {
-        Action::Allow => context.allow.to_vec(),
+        Action::Allow => allowance(context, comment),
         Action::Deny => denial(context.settings, context.deny.clone(), comment),
         Action::Pass => vec![Statement::Verdict(Verdict::Return)],
         Action::Log => log(context.settings, comment),

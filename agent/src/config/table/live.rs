@@ -106,6 +106,10 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         .non_zero()
         .die_on_fail()
         .doc("Enabled makes each denied packet an event too, of at most 10 a second for each rule; the rest is counted."),
+    Parameter::new("LogAllowed", Kind::OneOf(&["Disabled", "Enabled"]), "Disabled")
+        .non_zero()
+        .die_on_fail()
+        .doc("The same for packets that a rule allows: the first of each connection, and each of untracked policy."),
     Parameter::new("LogNflogGroup", Kind::Int { min: 1, max: 65535 }, "3007")
         .non_zero()
         .doc("The NFLOG group by which the kernel tells the agent of such packets; one program can listen in each."),

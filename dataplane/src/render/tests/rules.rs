@@ -342,6 +342,9 @@ fn a_packet_is_told_of_where_the_settings_say() {
         "log prefix \"D policy default default.p ingress 3\" group 9 snaplen 128 queue-threshold 32 drop";
     assert_eq!(rendered(told(denied), rule(Action::Deny)), [denial]);
     assert_eq!(rendered(told(denied), rule(Action::Log)), [kernel]);
+    let allowed = PacketLog { allowed: Some(9), ..off };
+    let allowance = denial.replace("D ", "A ").replace(" drop", " accept");
+    assert_eq!(rendered(told(allowed), rule(Action::Allow)), [allowance]);
     let text = |settings| renderer(settings, rule(Action::Allow)).ruleset().to_string();
     let all = text(told(denied));
     for end in ["D invalid", "D end of tier default ingress"] {
