@@ -7,6 +7,7 @@ use crate::{
     config::{HealthAddress, Severity},
     datastore_route,
     engine::{ConfigurationChange, Engine},
+    events::names::Names,
     health::{Health, Status},
     logging::Logging,
     reachability::{self, Finding},
@@ -74,6 +75,10 @@ pub struct Outputs {
     pub logging: Logging,
     /// How often the table's watcher looks whether it missed something, if at all.
     pub audit: watch::Sender<Option<Duration>>,
+    /// The NFLOG group in which to listen, if any.
+    pub nflog_group: watch::Sender<Option<u16>>,
+    /// Hears of names, for those who read rules' prefixes.
+    pub names: Names,
     /// Where the table's watcher tells, once there is one.
     pub watch_table: Option<mpsc::Sender<TableEvent>>,
     /// Notes what passes, for those who ask.
@@ -310,6 +315,7 @@ impl Machine {
                 }
                 if !step.updates.is_empty() {
                     self.outputs.desk.on_updates(&step.updates);
+                    self.outputs.names.note(&step.updates);
                     self.reconciler.on_updates(step.updates);
                 }
             }
@@ -347,6 +353,10 @@ impl Machine {
         self.outputs.audit.send_if_modified(|every| {
             let next = resolved.audit_interval();
             std::mem::replace(every, next) != next
+        });
+        self.outputs.nflog_group.send_if_modified(|group| {
+            let next = resolved.packet_log().group();
+            std::mem::replace(group, next) != next
         });
         // Nobody listens only when the server's task is gone, and then there is nobody to tell.
         let _ = self.outputs.health_address.send_if_modified(|address| {

@@ -9,6 +9,7 @@
 //! | [`evaluate`] | yes | what becomes of a packet, from scratch |
 //! | [`reachability`] | yes | whether what is in force cuts the agent off its datastore; [`datastore_route`] finds the way to it |
 //! | [`engine`] | yes | one event of the datastore or of links, carried to the reconciler |
+//! | [`events`] | but for its thread | packets that rules tell of, as lines of JSON |
 //! | [`event_loop`] | no | the one place that waits |
 //! | [`health`] [`logging`] | no | what the agent says of itself |
 //! | [`status`] | but for its socket and writer | what the agent tells of what it enforces: to etcd, to `portcullis status` |
@@ -28,6 +29,7 @@ pub mod engine;
 pub mod etcd_client;
 pub mod evaluate;
 pub mod event_loop;
+pub mod events;
 pub mod health;
 pub mod leftovers;
 pub mod lint;

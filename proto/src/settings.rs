@@ -119,6 +119,32 @@ impl Default for Encapsulation {
     }
 }
 
+/// Where packets are told of that match a rule with action Log and, on demand, those that are denied or allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PacketLog {
+    /// To the kernel log, with `LogPrefix`, as in the reference. `LogDestination`: Kernel or Both.
+    pub kernel: bool,
+    /// To this NFLOG group, in which the agent listens. `LogDestination`: Nflog or Both.
+    pub logged: Option<u16>,
+    /// Denied packets to this NFLOG group. `LogDenied`: Enabled.
+    pub denied: Option<u16>,
+    /// Packets that a rule allows to this NFLOG group. `LogAllowed`: Enabled.
+    pub allowed: Option<u16>,
+}
+
+impl PacketLog {
+    /// The group in which to listen, if anything is told there.
+    pub fn group(&self) -> Option<u16> {
+        self.logged.or(self.denied).or(self.allowed)
+    }
+}
+
+impl Default for PacketLog {
+    fn default() -> Self {
+        Self { kernel: true, logged: None, denied: None, allowed: None }
+    }
+}
+
 /// The settings that shape the ruleset. All of them apply live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -144,6 +170,8 @@ pub struct Settings {
     pub wildcard_covers_loopback: bool,
     /// `LogPrefix`, for rules with action Log.
     pub log_prefix: String,
+    /// `LogDestination`, `LogNflogGroup` and `LogDenied`.
+    pub packet_log: PacketLog,
     /// `NftablesMarkMask`: the bits of the packet mark that are ours; at least three.
     pub mark_mask: u32,
     /// Tunnels between hosts.
@@ -170,6 +198,7 @@ impl Default for Settings {
             essential_icmpv6: EssentialIcmpV6::Allow,
             wildcard_covers_loopback: true,
             log_prefix: "calico-packet".into(),
+            packet_log: PacketLog::default(),
             mark_mask: 0xffff_0000,
             encapsulation: Encapsulation::default(),
         }

@@ -5,6 +5,7 @@ use crate::{
     config::{Datastore, Resolved, Severity},
     engine::Engine,
     event_loop::{self, Inputs, LoopError, Outputs},
+    events::{self, names::Names, sink::Sink},
     health::{self, Health},
     leftovers,
     lint::{self, run_time::Findings},
@@ -23,7 +24,7 @@ use dataplane::{
 use proto::id::NodeName;
 use std::time::Instant;
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// Shown by `portcullis agent --help`.
 pub const ABOUT: &str = "Runs the agent in the foreground: reads host endpoints and policy from the datastore, watches the links of \
@@ -96,6 +97,11 @@ pub async fn run(args: AgentArgs) -> Result<(), AgentError> {
     if let Datastore::Etcd(options) = resolved.datastore() {
         tokio::spawn(status::writer::run(options, resolved.hostname().to_owned(), readers.told));
     }
+    let (nflog_group, listen_in) = watch::channel(resolved.packet_log().group());
+    let (names, sink) = (Names::default(), Sink::new(resolved.events_file()));
+    if let Err(error) = events::spawn(listen_in, names.clone(), sink) {
+        error!(%error, "no events of packets; policy is enforced all the same");
+    }
     let findings = Findings::default();
     let hostname = NodeName::new(resolved.hostname());
     tokio::spawn(lint::run_time::run(hostname, to_loop.clone(), readers.changes, findings.clone()));
@@ -105,7 +111,8 @@ pub async fn run(args: AgentArgs) -> Result<(), AgentError> {
     }
 
     let inputs = Inputs { datastore, links, questions, monitor, table };
-    let outputs = Outputs { health, health_address, logging, audit, watch_table: Some(watch_table), desk };
+    let watch_table = Some(watch_table);
+    let outputs = Outputs { health, health_address, logging, audit, nflog_group, names, watch_table, desk };
     Ok(event_loop::run(engine, kernel, inputs, outputs).await?)
 }
 

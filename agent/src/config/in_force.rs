@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{etcd_client::EtcdOptions, status::writer::Reporting};
 use proto::settings::{
-    DenyAction, Encapsulation, EndpointToHostAction, EssentialIcmpV6, Failsafe, InterfaceExclude, Settings,
+    DenyAction, Encapsulation, EndpointToHostAction, EssentialIcmpV6, Failsafe, InterfaceExclude, PacketLog,
+    Settings,
 };
 use std::{path::PathBuf, time::Duration};
 
@@ -117,6 +118,7 @@ impl Resolved {
             },
             wildcard_covers_loopback: self.text("WildcardCoversLoopback") != "Disabled",
             log_prefix: self.text("LogPrefix").to_owned(),
+            packet_log: self.packet_log(),
             mark_mask: match self.value(self.of_pair("NftablesMarkMask", "IptablesMarkMask")).typed {
                 Typed::Mask(mask) => mask,
                 _ => Settings::default().mark_mask,
@@ -148,6 +150,27 @@ impl Resolved {
             },
             ..defaults
         }
+    }
+
+    /// Where packets are told of.
+    pub fn packet_log(&self) -> PacketLog {
+        let group = match self.value("LogNflogGroup").typed {
+            Typed::Int(group) => u16::try_from(group).ok(),
+            _ => None,
+        };
+        let destination = self.text("LogDestination");
+        PacketLog {
+            // Without a group there is nobody to tell.
+            kernel: destination != "Nflog" || group.is_none(),
+            logged: group.filter(|_| matches!(destination, "Nflog" | "Both")),
+            denied: group.filter(|_| self.text("LogDenied") == "Enabled"),
+            allowed: group.filter(|_| self.text("LogAllowed") == "Enabled"),
+        }
+    }
+
+    /// Where to write events; `None` is standard output.
+    pub fn events_file(&self) -> Option<PathBuf> {
+        Some(self.text("LogEventsFile")).filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
     /// Which of two parameters counts. Felix asks `NFTablesMode`; we are always in nftables mode, and a host that

@@ -200,4 +200,5 @@ pub fn decode_anything(bytes: &[u8]) {
     }
     each(Attributes(bytes));
     let _ = userdata::fingerprint(bytes);
+    super::nflog::decode_anything(bytes);
 }

@@ -12,7 +12,8 @@ use super::{
     },
 };
 use crate::ruleset::{
-    Comparison, Field, LinkMatch, SetName, Statement, Value, Verdict, nft_syntax::log_prefix_text,
+    Comparison, Field, LinkMatch, NFLOG_QUEUE_THRESHOLD, NFLOG_SNAPLEN, SetName, Statement, Value, Verdict,
+    nft_syntax::log_prefix_text,
 };
 use ipnet::IpNet;
 use nftnl::nftnl_sys as sys;
@@ -43,6 +44,12 @@ impl Expression {
     fn u32(self, attribute: u32, value: u32) -> Self {
         // SAFETY: the expression is alive; the attribute is a number of this expression of this width.
         unsafe { sys::nftnl_expr_set_u32(self.0.as_ptr(), attribute as u16, value) };
+        self
+    }
+
+    fn u16(self, attribute: u32, value: u16) -> Self {
+        // SAFETY: as above; the attribute is a number of 16 bits.
+        unsafe { sys::nftnl_expr_set_u16(self.0.as_ptr(), attribute as u16, value) };
         self
     }
 
@@ -195,6 +202,12 @@ impl Expressions {
             Statement::Log(prefix) => {
                 let log = Expression::new(c"log").text(sys::NFTNL_EXPR_LOG_PREFIX, &log_prefix_text(prefix));
                 self.put(out, log.u32(sys::NFTNL_EXPR_LOG_LEVEL, LOG_LEVEL_INFO));
+            }
+            Statement::Nflog { group, prefix } => {
+                let log = Expression::new(c"log").text(sys::NFTNL_EXPR_LOG_PREFIX, &log_prefix_text(prefix));
+                let log = log.u16(sys::NFTNL_EXPR_LOG_GROUP, *group);
+                let log = log.u32(sys::NFTNL_EXPR_LOG_SNAPLEN, NFLOG_SNAPLEN);
+                self.put(out, log.u16(sys::NFTNL_EXPR_LOG_QTHRESHOLD, NFLOG_QUEUE_THRESHOLD));
             }
             Statement::Notrack => self.put(out, Expression::new(c"notrack")),
             Statement::DestinationIsLocal => self.local(NFTA_FIB_F_DADDR, out),

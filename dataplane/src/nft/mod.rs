@@ -14,6 +14,7 @@
 //! | `memory` | no | gives memory back after a large transaction |
 //! | `socket`, `batch` | no | one socket; one batch and its answer |
 //! | `listener`, [`monitor`] | no | what others do to our table, as the kernel tells it |
+//! | [`nflog`] | but for its socket | packets that rules tell of, by nfnetlink_log |
 //! | `commit`, `dump`, `probe` | no | what [`Kernel`] offers |
 
 mod attribute;
@@ -28,6 +29,7 @@ mod key;
 mod listener;
 mod memory;
 pub mod monitor;
+pub mod nflog;
 mod probe;
 mod refusal;
 mod socket;

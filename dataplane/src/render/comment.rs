@@ -61,7 +61,7 @@ impl fmt::Display for Origin {
 }
 
 /// A name of the datastore with `_` for each character that nft(8) does not read in a name.
-pub(super) fn readable(name: &str) -> String {
+pub fn readable(name: &str) -> String {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
     name.chars().map(|c| if legal(c) { c } else { '_' }).collect()
 }

@@ -6,7 +6,7 @@ use super::{
     criterion::{byte, nets_statements, port_statement},
     draft::Draft,
     policy::profile_rules,
-    rule::is_family,
+    rule::{denial, is_family},
     spec::{Spec, StageKind, TierSpec},
 };
 use crate::ruleset::{Comparison, Field, Rule, Statement, Value, Verdict, ct_state};
@@ -47,8 +47,8 @@ impl Inputs {
         }
         self.tiers(&endpoint.normal, direction, kind, &mut draft);
         if self.profiles(endpoint, direction, kind, &mut draft) {
-            let deny = Statement::Verdict(self.deny(kind));
-            draft.push([deny], &format!("end of endpoint {} {direction}", readable(name.as_str())));
+            let end = format!("end of endpoint {} {direction}", readable(name.as_str()));
+            self.push_denial(kind, &end, &mut draft);
         }
         draft
     }
@@ -102,8 +102,9 @@ impl Inputs {
 
     fn drop_invalid(&self, kind: StageKind, draft: &mut Draft) {
         if self.settings.drop_invalid {
-            let deny = Statement::Verdict(self.deny(kind));
-            draft.push([Statement::CtState(ct_state::INVALID), deny], "invalid");
+            let mut statements = vec![Statement::CtState(ct_state::INVALID)];
+            statements.extend(denial(&self.settings, self.deny(kind), "invalid"));
+            draft.rule(Rule { statements, comment: "invalid".into() });
         }
     }
 
@@ -138,8 +139,8 @@ impl Inputs {
         for name in &endpoint.profiles {
             match self.profiles.get(name) {
                 None => {
-                    let deny = Statement::Verdict(self.deny(kind));
-                    draft.push([deny], &format!("unknown profile {}", readable(name.as_str())));
+                    let why = format!("unknown profile {}", readable(name.as_str()));
+                    self.push_denial(kind, &why, draft);
                     return false;
                 }
                 Some(profile) if profile_rules(profile, direction).is_empty() => {}

@@ -11,6 +11,7 @@
 //! | `endpoint` | an endpoint's chains; failsafes, essential ICMPv6, workloads to the host |
 //! | `policy` | chains of policies, tiers and profiles |
 //! | `rule`, `criterion` | one policy rule as nftables rules |
+//! | [`log_name`] | what an NFLOG rule says of itself |
 //! | [`comment`] | which rule of which policy an nftables rule stands for |
 //! | `spec`, `draft`, `graph` | names of chains; one in the making; all of them, each as long as it is reached |
 
@@ -21,6 +22,7 @@ mod draft;
 mod encapsulation;
 mod endpoint;
 mod graph;
+pub mod log_name;
 mod policy;
 mod rule;
 mod spec;

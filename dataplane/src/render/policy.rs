@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     lists::Lists,
-    ruleset::{Statement, Verdict},
+    ruleset::{self, Statement, Verdict},
 };
 use proto::{
     id::{PolicyId, ProfileName},
@@ -87,6 +87,12 @@ impl Inputs {
         }
     }
 
+    /// Appends a denial of every packet.
+    pub(super) fn push_denial(&self, kind: StageKind, comment: &str, draft: &mut Draft) {
+        let statements = rule::denial(&self.settings, self.deny(kind), comment);
+        draft.rule(ruleset::Rule { statements, comment: comment.into() });
+    }
+
     /// What allow is in stages of a kind: where later stages are skipped by it, it leaves a mark for them.
     fn allow(&self, kind: StageKind) -> Vec<Statement> {
         let marks = Marks::of(self.settings.mark_mask);
@@ -145,7 +151,7 @@ impl Inputs {
         self.close_group(&mut group, tier, &mut draft);
         if tier.denies {
             let end = format!("end of tier {} {}", comment::readable(tier.name.as_str()), tier.direction);
-            draft.push([Statement::Verdict(self.deny(tier.kind))], &end);
+            self.push_denial(tier.kind, &end, &mut draft);
         }
         draft
     }
@@ -173,8 +179,8 @@ impl Inputs {
     fn policy_jump(&self, id: &PolicyId, tier: &TierSpec, draft: &mut Draft) {
         match form(self.policies.get(id).map(Arc::as_ref), tier.direction) {
             Form::Missing => {
-                let deny = Statement::Verdict(self.deny(tier.kind));
-                draft.push([deny], &format!("unknown policy {}", comment::readable(&id.to_string())));
+                let why = format!("unknown policy {}", comment::readable(&id.to_string()));
+                self.push_denial(tier.kind, &why, draft);
             }
             Form::Empty => {}
             Form::Chained | Form::Inlined => {

@@ -3,6 +3,7 @@
 use super::{
     criterion::{Criterion, byte, criteria, disjoint, needs_family},
     draft::Draft,
+    log_name::{self, Cause},
 };
 use crate::{
     lists::Lists,
@@ -49,6 +50,29 @@ fn log_prefix(settings: &Settings) -> Arc<str> {
     prefix.into()
 }
 
+/// What a rule with action Log does, by `LogDestination`.
+fn log(settings: &Settings, comment: &str) -> Vec<Statement> {
+    let to_kernel = settings.packet_log.kernel.then(|| Statement::Log(log_prefix(settings)));
+    let to_group = settings.packet_log.logged.map(|group| nflog(group, Cause::Logged, comment));
+    to_kernel.into_iter().chain(to_group).collect()
+}
+
+/// A denial, told before where `LogDenied` says so.
+pub(super) fn denial(settings: &Settings, deny: Verdict, comment: &str) -> Vec<Statement> {
+    let told = settings.packet_log.denied.map(|group| nflog(group, Cause::Denied, comment));
+    told.into_iter().chain([Statement::Verdict(deny)]).collect()
+}
+
+/// An allowance, told before where `LogAllowed` says so.
+fn allowance(context: Context<'_>, comment: &str) -> Vec<Statement> {
+    let told = context.settings.packet_log.allowed.map(|group| nflog(group, Cause::Allowed, comment));
+    told.into_iter().chain(context.allow.iter().cloned()).collect()
+}
+
+fn nflog(group: u16, cause: Cause, comment: &str) -> Statement {
+    Statement::Nflog { group, prefix: log_name::prefix(cause, comment).into() }
+}
+
 /// Appends the nftables rules that stand for a policy or profile rule: none where it can never match, one, or
 /// several that are alternatives of each other.
 pub(super) fn render(rule: &Rule<SetSide>, comment: &Arc<str>, context: Context<'_>, draft: &mut Draft) {
@@ -64,10 +88,10 @@ pub(super) fn render(rule: &Rule<SetSide>, comment: &Arc<str>, context: Context<
         })
         .collect();
     let action = match rule.action {
-        Action::Allow => context.allow.to_vec(),
-        Action::Deny => vec![Statement::Verdict(context.deny.clone())],
+        Action::Allow => allowance(context, comment),
+        Action::Deny => denial(context.settings, context.deny.clone(), comment),
         Action::Pass => vec![Statement::Verdict(Verdict::Return)],
-        Action::Log => vec![Statement::Log(log_prefix(context.settings))],
+        Action::Log => log(context.settings, comment),
     };
     let family_matters = rule.family.is_some()
         || bodies.len() < families.len()

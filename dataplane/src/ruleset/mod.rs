@@ -125,6 +125,10 @@ pub enum Statement {
     Dispatch { direction: Direction, map: SetName },
     /// To the kernel log with this prefix (at most 127 bytes), at level info.
     Log(Arc<str>),
+    /// To the program that listens in this NFLOG group, with this prefix (at most 127 bytes) and the first
+    /// [`NFLOG_SNAPLEN`] bytes of the packet.
+    #[allow(missing_docs)]
+    Nflog { group: u16, prefix: Arc<str> },
     /// Takes the packet out of connection tracking.
     Notrack,
     /// `fib daddr type local`: the destination is an address of this host.
@@ -134,6 +138,12 @@ pub enum Statement {
     /// What becomes of the packet.
     Verdict(Verdict),
 }
+
+/// Bytes of a packet that go to an NFLOG group: an IPv6 header with some extensions, and the ports behind it.
+pub const NFLOG_SNAPLEN: u32 = 128;
+
+/// Packets that the kernel gathers for an NFLOG group before it wakes the listener; fewer wait for a moment.
+pub const NFLOG_QUEUE_THRESHOLD: u16 = 32;
 
 /// Bits of `ct state`.
 #[allow(missing_docs)]

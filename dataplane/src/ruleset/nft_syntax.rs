@@ -5,8 +5,9 @@
 //! @hosts4`). It is no parser: nothing reads this text back.
 
 use super::{
-    Base, Chain, ChainName, Change, Comparison, Direction, Element, Field, Hook, LinkMatch, Position, Rule,
-    Ruleset, SetName, Stage, Statement, TABLE, Value, Verdict, ct_state,
+    Base, Chain, ChainName, Change, Comparison, Direction, Element, Field, Hook, LinkMatch,
+    NFLOG_QUEUE_THRESHOLD, NFLOG_SNAPLEN, Position, Rule, Ruleset, SetName, Stage, Statement, TABLE, Value,
+    Verdict, ct_state,
 };
 use ipnet::IpNet;
 use proto::rule::{Family, PortRange, Protocol};
@@ -258,6 +259,11 @@ impl Display for Statement {
             }
             Self::Dispatch { direction, map } => write!(f, "{} vmap @{map}", link_key(*direction)),
             Self::Log(prefix) => write!(f, "log prefix \"{}\" level info", log_prefix_text(prefix)),
+            Self::Nflog { group, prefix } => write!(
+                f,
+                "log prefix \"{}\" group {group} snaplen {NFLOG_SNAPLEN} queue-threshold {NFLOG_QUEUE_THRESHOLD}",
+                log_prefix_text(prefix)
+            ),
             Self::Notrack => f.write_str("notrack"),
             Self::DestinationIsLocal => f.write_str("fib daddr type local"),
             Self::SourceIsLocal => f.write_str("fib saddr type local"),

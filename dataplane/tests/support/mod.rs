@@ -166,6 +166,10 @@ pub fn every_statement() -> Vec<(&'static str, Vec<Statement>)> {
         ("prefix", vec![link(Direction::Ingress, LinkMatch::Prefix("cali".to_owned()), true)]),
         ("not prefix", vec![link(Direction::Egress, LinkMatch::Prefix("cali".to_owned()), false)]),
         ("log", vec![Statement::Log(Arc::from("calico-packet: "))]),
+        (
+            "nflog",
+            vec![Statement::Nflog { group: 3007, prefix: Arc::from("D policy default web ingress 0") }],
+        ),
         ("local", vec![Statement::DestinationIsLocal]),
         ("from local", vec![Statement::SourceIsLocal]),
         ("not protocol", vec![l4(Protocol::UDP, false)]),

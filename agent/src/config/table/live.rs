@@ -98,6 +98,24 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         .doc("When false IPv6 is not policed at all: it passes every stage."),
     Parameter::new("LogPrefix", Kind::Text, "calico-packet")
         .doc("What lines of rules with action Log begin with in the kernel log."),
+    Parameter::new("LogDestination", Kind::OneOf(&["Kernel", "Nflog", "Both"]), "Kernel")
+        .non_zero()
+        .die_on_fail()
+        .doc("Where packets are told of that match a rule with action Log: Kernel, a line in the kernel log; Nflog, an event of the agent, which names tier, policy and rule; or Both."),
+    Parameter::new("LogDenied", Kind::OneOf(&["Disabled", "Enabled"]), "Disabled")
+        .non_zero()
+        .die_on_fail()
+        .doc("Enabled makes each denied packet an event too, of at most 10 a second for each rule; the rest is counted."),
+    Parameter::new("LogAllowed", Kind::OneOf(&["Disabled", "Enabled"]), "Disabled")
+        .non_zero()
+        .die_on_fail()
+        .doc("The same for packets that a rule allows: the first of each connection, and each of untracked policy."),
+    Parameter::new("LogNflogGroup", Kind::Int { min: 1, max: 65535 }, "3007")
+        .non_zero()
+        .doc("The NFLOG group by which the kernel tells the agent of such packets; one program can listen in each."),
+    Parameter::new("LogEventsFile", Kind::Path, "")
+        .local()
+        .doc("File to which events are appended as lines of JSON; the service may write to /var/log/portcullis. Without it: standard output, which is the journal."),
     Parameter::new("NftablesMarkMask", Kind::MarkMask, "0xffff0000")
         .non_zero()
         .die_on_fail()

@@ -195,6 +195,10 @@ impl<'a> Kernel<'a> {
                 self.logged += 1;
                 Step::On
             }
+            Statement::Nflog { prefix, .. } => {
+                assert!(prefix.len() <= 127);
+                Step::On
+            }
             Statement::Verdict(verdict) => Step::Verdict(verdict.clone()),
             Statement::Notrack => {
                 assert!(self.before_tracking, "notrack comes too late");

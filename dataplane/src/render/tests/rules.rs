@@ -4,7 +4,7 @@ use super::super::{Renderer, comment::Origin};
 use proto::{
     id::{HostEndpointName, IfName, PolicyId, SetId, TierName},
     rule::{Action, Family, IcmpMatch, PortRange, Protocol, Rule, SetSide},
-    settings::{DenyAction, Settings},
+    settings::{DenyAction, PacketLog, Settings},
     update::{Endpoint, InterfaceMatch, Member, Policy, SetKind, Tier, TierDefault, Update},
 };
 use std::sync::Arc;
@@ -325,6 +325,40 @@ fn a_log_rule_logs_once() {
     );
     let cut = rendered(prefixed(&"é".repeat(90)), rule(Action::Log));
     assert_eq!(cut, [format!("log prefix \"{}\" level info", "é".repeat(63))], "127 bytes, whole characters");
+}
+
+#[test]
+fn a_packet_is_told_of_where_the_settings_say() {
+    let told = |packet_log| Settings { packet_log, ..Settings::default() };
+    let off = PacketLog::default();
+    let nflog = "log prefix \"L policy default default.p ingress 3\" group 9 snaplen 128 queue-threshold 32";
+    let kernel = "log prefix \"calico-packet: \" level info";
+    let to_group = PacketLog { kernel: false, logged: Some(9), ..off };
+    assert_eq!(rendered(told(to_group), rule(Action::Log)), [nflog]);
+    let both = PacketLog { logged: Some(9), ..off };
+    assert_eq!(rendered(told(both), rule(Action::Log)), [format!("{kernel} {nflog}")]);
+    let denied = PacketLog { denied: Some(9), ..off };
+    let denial =
+        "log prefix \"D policy default default.p ingress 3\" group 9 snaplen 128 queue-threshold 32 drop";
+    assert_eq!(rendered(told(denied), rule(Action::Deny)), [denial]);
+    assert_eq!(rendered(told(denied), rule(Action::Log)), [kernel]);
+    let allowed = PacketLog { allowed: Some(9), ..off };
+    let allowance = denial.replace("D ", "A ").replace(" drop", " accept");
+    assert_eq!(rendered(told(allowed), rule(Action::Allow)), [allowance]);
+    let text = |settings| renderer(settings, rule(Action::Allow)).ruleset().to_string();
+    let all = text(told(denied));
+    for end in ["D invalid", "D end of tier default ingress"] {
+        assert!(all.contains(&format!("{end}\" group 9")), "{end}: {all}");
+    }
+    // What it adds is all that it changes.
+    let without: Vec<_> = all
+        .lines()
+        .map(|line| match (line.find("log prefix"), line.find("queue-threshold 32 ")) {
+            (Some(start), Some(end)) => format!("{}{}", &line[..start], &line[end + 19..]),
+            _ => line.to_owned(),
+        })
+        .collect();
+    assert_eq!(without, text(told(off)).lines().collect::<Vec<_>>());
 }
 
 #[test]
