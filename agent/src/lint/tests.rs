@@ -1,3 +1,5 @@
+//! Each check on small worlds, and the claim about unreachable rules on random packets.
+
 use super::{rules::covers, *};
 use crate::store::{AbsentClusterInformation, Store};
 use crate::syncer::{Snapshot, SyncEvent};

@@ -1,3 +1,5 @@
+//! What is written to etcd, tick by tick, and that after any history it is what is true.
+
 use super::*;
 
 const TICK: Duration = Duration::from_secs(1);

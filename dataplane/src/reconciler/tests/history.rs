@@ -71,7 +71,7 @@ fn act(world: &mut World, step: &Step) {
             }
             world.reconciler.on_foreign_change(None, world.now);
         }
-        Step::Refuse(refuse) => world.kernel.refuse_rule = refuse.then_some(forbids_666),
+        Step::Refuse(refuse) => world.kernel.refuse_rule = refuse.then_some(super::isolation::forbids_666),
         Step::Wait => world.settle(),
     }
 }

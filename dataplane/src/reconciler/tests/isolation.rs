@@ -1,0 +1,110 @@
+//! What the kernel refuses is left out or stood in for, and everything else is programmed.
+
+use super::*;
+
+pub(super) fn forbids_666(_: &ChainName, rule: &Rule) -> bool {
+    rule.statements.iter().any(|statement| {
+        matches!(statement, Statement::Match(Field::DestinationPort, Comparison::Value(Value::Port(666), _)))
+    })
+}
+
+#[test]
+fn what_the_kernel_refuses_is_isolated_and_the_rest_is_programmed() {
+    let mut world = World::started(web(), &["eth0"]);
+    world.kernel.refuse_rule = Some(forbids_666);
+    let before = world.chain("pi-web");
+    assert!(before.is_some(), "{}", world.kernel.ruleset());
+    world.update(vec![policy("web", &[80, 666]), policy("ssh", &[22, 2222])]);
+    assert_eq!(world.chain("pi-web"), before, "its previous version stays in force");
+    assert!(world.chain("pi-ssh").unwrap().contains("2222"), "everything else is programmed");
+    assert!(world.errors()[0].contains("666"), "{:?}", world.errors());
+    assert_eq!(world.reconciler.deadline(), None, "and that is that");
+
+    world.update(vec![policy("ssh", &[22])]);
+    assert_eq!(world.chain("pi-web"), before, "also after changes of others");
+    assert!(!world.chain("pi-ssh").unwrap().contains("2222"));
+
+    world.update(vec![policy("web", &[443])]);
+    assert!(world.chain("pi-web").unwrap().contains("443"), "a new version is tried");
+    assert!(world.isolation_is_empty());
+}
+
+impl World {
+    pub(super) fn isolation_is_empty(&self) -> bool {
+        self.reconciler.isolation.is_empty()
+    }
+}
+
+#[test]
+fn what_stands_in_for_a_new_object_allows_no_more() {
+    let deny = |ports: &[u16]| {
+        let ingress = ports.iter().map(|port| rule(Action::Deny, *port)).collect();
+        let policy = Policy { tier: TierName::new("default"), ingress, egress: vec![] };
+        Update::Policy(PolicyId::global("new"), Arc::new(policy))
+    };
+    let cases = [
+        ("an allow rule that is refused never matches", policy("new", &[80, 666, 81]), false),
+        ("a deny rule that is refused denies everything", deny(&[80, 666, 81]), true),
+    ];
+    for (why, new, denies) in cases {
+        let mut world = World::started(web(), &["eth0"]);
+        world.kernel.refuse_rule = Some(forbids_666);
+        world.update(vec![new, named("a", "eth0", &["new", "ssh", "web"])]);
+        let chain = world.chain("pi-new").unwrap();
+        assert!(chain.contains("80") && chain.contains("81") && !chain.contains("666"), "{why}: {chain}");
+        assert_eq!(chain.contains("in place of a refused rule"), denies, "{why}: {chain}");
+        assert_eq!(world.errors().len(), 1, "{why}");
+    }
+}
+
+#[test]
+fn each_refused_object_is_found() {
+    let mut world = World::new(FakeKernel::default());
+    world.kernel.refuse_rule = Some(forbids_666);
+    let names: Vec<String> = (0..20).map(|at| format!("p{at}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut updates: Vec<_> = names.iter().map(|name| policy(name, &[666, 80])).collect();
+    updates.push(named("a", "eth0", &names));
+    world.start(updates, &["eth0"]);
+    assert_eq!(world.reconciler.counters().isolated, 20);
+    assert!(names.iter().all(|name| world.chain(&format!("pi-{name}")).unwrap().contains("80")));
+}
+
+fn forbids_10_0_0_6(element: &Element) -> bool {
+    matches!(element, Element::Host(_, address) if *address == std::net::IpAddr::from([10, 0, 0, 6]))
+}
+
+#[test]
+fn a_refused_member_is_left_out_of_its_list() {
+    let id = SetId::of_selector("all()");
+    let member = |last: u8| Member::Net(std::net::IpAddr::from([10, 0, 0, last]).into());
+    let mut from_set = rule(Action::Allow, 80);
+    from_set.source.set = Some(id);
+    let policy = Policy { tier: TierName::new("default"), ingress: vec![from_set], egress: vec![] };
+    let updates = vec![
+        Update::SetAdded(id, SetKind::Addresses, (1..9).map(member).collect()),
+        Update::Policy(PolicyId::global("set"), Arc::new(policy)),
+        named("a", "eth0", &["set"]),
+    ];
+    let mut world = World::new(FakeKernel::default());
+    world.kernel.refuse_element = Some(forbids_10_0_0_6);
+    world.start(updates, &["eth0"]);
+    let text = world.kernel.ruleset().to_string();
+    assert!(text.contains("10.0.0.5") && text.contains("10.0.0.7") && !text.contains("10.0.0.6"), "{text}");
+    assert!(world.errors()[0].contains("10.0.0.6"), "{:?}", world.errors());
+    world.update(vec![Update::SetChanged { id, added: vec![], removed: vec![member(6)] }]);
+    assert!(world.isolation_is_empty(), "gone from the datastore, forgotten");
+}
+
+#[test]
+fn what_can_not_be_left_out_leaves_the_previous_ruleset_in_force() {
+    let mut world = World::started(web(), &["eth0"]);
+    let before = world.kernel.ruleset();
+    world.kernel.refuse_element = Some(|element| matches!(element, Element::Dispatch(..)));
+    world.update(vec![policy("web", &[8080]), named("b", "eth1", &["web"])]);
+    assert_eq!(world.kernel.ruleset(), before);
+    assert!(world.reconciler.deadline().is_some(), "it is tried again");
+    world.kernel.refuse_element = None;
+    world.settle();
+    assert!(world.kernel.ruleset().to_string().contains("eth1"));
+}
