@@ -8,7 +8,7 @@ mod verify;
 use super::{
     agent::AgentError,
     check::read_links,
-    local::{LocalArgs, LocalError},
+    local::{LocalError, SubjectArgs},
     output::{out, outln},
     render::Link,
 };
@@ -21,7 +21,7 @@ use crate::{
 use dataplane::{link::table::LinkTable, reconciler::with_causes};
 use packet::{PacketArgs, PacketError};
 use proto::{judge::Encapsulation, settings::Settings, update::Update};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use verify::VerifyError;
 
 /// Shown by `portcullis explain --help`.
@@ -37,13 +37,7 @@ Resources come from the configured datastore, or from a directory; links are thi
 #[derive(Debug, clap::Args)]
 pub struct ExplainArgs {
     #[command(flatten)]
-    local: LocalArgs,
-    /// Read resources from this directory instead of the configured datastore
-    #[arg(short, long, value_name = "DIR")]
-    directory: Option<PathBuf>,
-    /// Explain for this node instead of this host
-    #[arg(short, long, value_name = "NAME")]
-    node: Option<String>,
+    subject: SubjectArgs,
     /// A link and its local addresses, instead of this host's links; may be repeated
     #[arg(short, long = "link", value_name = "NAME[=ADDRESS,…]")]
     links: Vec<Link>,
@@ -89,15 +83,7 @@ pub enum ExplainError {
 /// [`ExplainError`].
 pub async fn run(args: ExplainArgs) -> Result<(), ExplainError> {
     let (packet, way) = args.packet.read()?;
-    let mut sources = args.local.read()?;
-    if let Some(node) = &args.node {
-        sources.set("FelixHostname", node, "--node");
-    }
-    if let Some(directory) = &args.directory {
-        sources.set("DatastoreType", "file", "--directory");
-        sources.set("FileDatastorePath", &directory.to_string_lossy(), "--directory");
-    }
-    let mut engine = Engine::new(sources);
+    let mut engine = Engine::new(args.subject.read()?);
     let updates = read(&mut engine).await?;
     let links = links(&args.links).await?;
     let resources =

@@ -11,6 +11,37 @@ pub struct LocalArgs {
     pub config: Option<PathBuf>,
 }
 
+/// Whose resources a command looks at: the configured datastore's and this host's, or others.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct SubjectArgs {
+    #[command(flatten)]
+    local: LocalArgs,
+    /// Read resources from this directory instead of the configured datastore
+    #[arg(short, long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Look at them as this node would, instead of this host
+    #[arg(short, long, value_name = "NAME")]
+    node: Option<String>,
+}
+
+impl SubjectArgs {
+    /// Reads the local settings, with what the options say in their place.
+    ///
+    /// # Errors
+    /// [`LocalError`].
+    pub fn read(&self) -> Result<LocalSources, LocalError> {
+        let mut sources = self.local.read()?;
+        if let Some(node) = &self.node {
+            sources.set("FelixHostname", node, "--node");
+        }
+        if let Some(directory) = &self.directory {
+            sources.set("DatastoreType", "file", "--directory");
+            sources.set("FileDatastorePath", &directory.to_string_lossy(), "--directory");
+        }
+        Ok(sources)
+    }
+}
+
 /// Why the local settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]

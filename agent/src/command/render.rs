@@ -1,6 +1,6 @@
 //! `portcullis render`: the ruleset that given resources and links would produce, without a kernel.
 
-use super::local::{LocalArgs, LocalError};
+use super::local::{LocalError, SubjectArgs};
 use super::output::out;
 use crate::{
     config::Datastore,
@@ -14,7 +14,7 @@ use dataplane::{
     render::Renderer,
 };
 use proto::{id::IfName, update::Update};
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, net::IpAddr, str::FromStr};
 
 /// Shown by `portcullis render --help`.
 pub const ABOUT: &str = "Prints the ruleset that resources and links would produce, in the syntax of nft(8). Nothing is written, \
@@ -27,13 +27,7 @@ portcullis render --directory policy/ --node edge-1 --link eth0=192.0.2.1";
 #[derive(Debug, clap::Args)]
 pub struct RenderArgs {
     #[command(flatten)]
-    local: LocalArgs,
-    /// Read resources from this directory instead of the configured datastore
-    #[arg(short, long, value_name = "DIR")]
-    directory: Option<PathBuf>,
-    /// Render for this node instead of this host
-    #[arg(short, long, value_name = "NAME")]
-    node: Option<String>,
+    subject: SubjectArgs,
     /// A link and its local addresses; may be repeated
     #[arg(short, long = "link", value_name = "NAME[=ADDRESS,…]")]
     links: Vec<Link>,
@@ -79,15 +73,7 @@ pub enum RenderError {
 /// # Errors
 /// [`RenderError`].
 pub async fn run(args: RenderArgs) -> Result<(), RenderError> {
-    let mut sources = args.local.read()?;
-    if let Some(node) = &args.node {
-        sources.set("FelixHostname", node, "--node");
-    }
-    if let Some(directory) = &args.directory {
-        sources.set("DatastoreType", "file", "--directory");
-        sources.set("FileDatastorePath", &directory.to_string_lossy(), "--directory");
-    }
-    let mut engine = Engine::new(sources);
+    let mut engine = Engine::new(args.subject.read()?);
     let snapshot = match engine.resolved().datastore() {
         Datastore::Etcd(options) => {
             etcd::snapshot(&options).await.map_err(|e| e.of_endpoints(&options.endpoints))
