@@ -14,9 +14,10 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
+    time::{Instant, SystemTime},
 };
 use tokio::sync::mpsc;
-use watch::Watches;
+use watch::{QUIET, QUIET_AT_LAST, Watches};
 
 /// Why a directory cannot be followed.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +62,14 @@ pub fn snapshot(path: &Path) -> Result<Snapshot, DirectoryError> {
 /// Safe to drop at any time: nothing outlives the future.
 pub async fn run(path: PathBuf, events: mpsc::Sender<SyncEvent>) {
     let state = State::new(content::read, content::implied());
-    let mut syncer = Syncer { path, events, state: Some(state), health: None, elsewhere: BTreeSet::new() };
+    let mut syncer = Syncer {
+        path,
+        events,
+        state: Some(state),
+        health: None,
+        elsewhere: BTreeSet::new(),
+        unsettled_since: None,
+    };
     let mut backoff = Backoff::new(0);
     loop {
         match syncer.look_and_wait().await {
@@ -85,6 +93,8 @@ struct Syncer {
     health: Option<Health>,
     /// Directories into which links lead, as of the last look.
     elsewhere: BTreeSet<PathBuf>,
+    /// Since when every look has found somebody writing.
+    unsettled_since: Option<Instant>,
 }
 
 impl Syncer {
@@ -93,13 +103,24 @@ impl Syncer {
         let unwatchable = |path: &Path, source| DirectoryError::Unwatchable { path: path.to_owned(), source };
         let mut watches =
             Watches::new(&self.path, &self.elsewhere).map_err(|e| unwatchable(&self.path, e))?;
-        match self.look().await {
-            Ok(elsewhere) if elsewhere != self.elsewhere => {
+        let path = self.path.clone();
+        match on_a_thread(move || scan(&path)).await {
+            Ok(scan) if scan.elsewhere != self.elsewhere => {
                 // Links lead where nobody was watching during this look.
-                self.elsewhere = elsewhere;
+                self.elsewhere = scan.elsewhere;
                 return Ok(());
             }
-            Ok(_) => {}
+            Ok(scan) => {
+                let unsettled = watches.changed().await || scan.is_fresh(SystemTime::now());
+                if unsettled
+                    && self.unsettled_since.get_or_insert_with(Instant::now).elapsed() < QUIET_AT_LAST
+                {
+                    // A file that is being written is empty first, and then half of it.
+                    return watches.quiet().await.map_err(|e| unwatchable(&self.path, e));
+                }
+                self.unsettled_since = None;
+                self.take(scan.found).await?;
+            }
             // The watch on the parent tells when it is there again.
             Err(error @ DirectoryError::Unreadable { .. }) => {
                 self.tell_health(Health::Lost { reason: error.to_string() }).await?;
@@ -112,20 +133,16 @@ impl Syncer {
         }
     }
 
-    /// Reads the directory and passes on what is new; returns where its links lead.
-    async fn look(&mut self) -> Result<BTreeSet<PathBuf>, DirectoryError> {
-        let path = self.path.clone();
+    /// Takes what a look found, and passes on what is new.
+    async fn take(&mut self, found: Found) -> Result<(), DirectoryError> {
         let mut state = self.state.take().unwrap_or_else(|| State::new(content::read, content::implied()));
-        // Files are read on a thread of their own: a slow disk must not hold up the agent.
-        let work = tokio::task::spawn_blocking(move || {
-            let scanned = scan(&path);
-            let result = scanned.map(|scanned| (state.scanned(scanned.found), scanned.elsewhere));
-            (state, result)
-        });
-        let (state, result) = work.await.expect("reading files does not panic");
+        let (state, outcome) = on_a_thread(move || {
+            let outcome = state.scanned(found);
+            (state, outcome)
+        })
+        .await;
         let holding_back = state.holding_back().filter(|mistakes| !mistakes.is_empty());
         self.state = Some(state);
-        let (outcome, elsewhere) = result?;
         for mended in &outcome.mended {
             tracing::info!(directory = %self.path.display(), "mended: {mended}");
         }
@@ -146,10 +163,10 @@ impl Syncer {
                 self.tell_health(Health::Connected).await?;
             }
         }
-        if let Some(event) = outcome.event {
-            self.send(event).await?;
+        match outcome.event {
+            Some(event) => self.send(event).await,
+            None => Ok(()),
         }
-        Ok(elsewhere)
     }
 
     /// Tells the state of the directory, where it is another than before.
@@ -166,15 +183,30 @@ impl Syncer {
     }
 }
 
+/// Files are read and parsed on a thread of their own: neither a slow disk nor much text may hold up the agent.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("reading files does not panic")
+}
+
 struct Scan {
     found: Found,
     elsewhere: BTreeSet<PathBuf>,
+    /// When the file that was written last was written.
+    written: Option<SystemTime>,
+}
+
+impl Scan {
+    /// Whether a file was written so shortly before that its writer may not be done. A time in the future tells nothing.
+    fn is_fresh(&self, now: SystemTime) -> bool {
+        self.written.and_then(|written| now.duration_since(written).ok()).is_some_and(|age| age < QUIET)
+    }
 }
 
 /// Reads all files of the directory that count.
 fn scan(path: &Path) -> Result<Scan, DirectoryError> {
     let unreadable = |source| DirectoryError::Unreadable { path: path.to_owned(), source };
-    let mut scan = Scan { found: Found::new(), elsewhere: leads_into(path).into_iter().collect() };
+    let elsewhere = leads_into(path).into_iter().collect();
+    let mut scan = Scan { found: Found::new(), elsewhere, written: None };
     for entry in fs::read_dir(path).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let Some(name) = entry.file_name().to_str().filter(|name| counts(name)).map(String::from) else {
@@ -192,7 +224,8 @@ fn scan(path: &Path) -> Result<Scan, DirectoryError> {
             Err(error) => {
                 scan.found.insert(name, Err(error.to_string()));
             }
-            Ok(bytes) => {
+            Ok((bytes, written)) => {
+                scan.written = scan.written.max(written);
                 scan.found.insert(name, Ok(bytes));
             }
         }
@@ -205,8 +238,9 @@ fn counts(name: &str) -> bool {
     !name.starts_with('.') && [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end))
 }
 
-/// Reads a file of ordinary size. A pipe or a device is refused, because reading one may never end.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a file of ordinary size, and when it was written. A pipe or a device is refused, because reading one may never
+/// end.
+fn read(path: &Path) -> io::Result<(Vec<u8>, Option<SystemTime>)> {
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
@@ -218,7 +252,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     if metadata.len() > limit {
         return Err(io::Error::other(format!("the file has {} bytes; {limit} are read", metadata.len())));
     }
-    fs::read(path)
+    Ok((fs::read(path)?, metadata.modified().ok()))
 }
 
 /// The directories in which a change could make a link lead elsewhere: those of the links on the way, of what each of

@@ -182,6 +182,34 @@ async fn a_directory_may_come_late() {
     assert_eq!(world.next().await, "a=1");
 }
 
+/// Who writes a file in place empties it first.
+#[tokio::test]
+async fn a_file_is_not_read_while_it_is_written() {
+    let mut world = World::start(&[("a.yaml", "a=1")]);
+    assert_eq!((world.next().await.as_str(), world.next().await.as_str()), ("connected", "a=1"));
+    let file = world.path("d/a.yaml");
+    let writer = std::thread::spawn(move || {
+        for pause in 0..60 {
+            fs::write(&file, text("a=1")).expect("a file");
+            std::thread::sleep(Duration::from_millis(pause));
+        }
+        fs::write(&file, text("a=2")).expect("a file");
+    });
+    assert_eq!(world.next().await, "a=2");
+    writer.join().expect("it does not panic");
+}
+
+#[test]
+fn what_was_just_written_is_fresh() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+    let fresh = |written| Scan { found: Found::new(), elsewhere: BTreeSet::new(), written }.is_fresh(now);
+    assert!(!fresh(None));
+    assert!(fresh(Some(now)));
+    assert!(fresh(Some(now - QUIET / 2)));
+    assert!(!fresh(Some(now - QUIET)));
+    assert!(!fresh(Some(now + QUIET)), "a clock that was set back must not hold the directory up");
+}
+
 #[tokio::test]
 async fn links_are_followed_as_kubernetes_makes_them() {
     let mut world = World::start(&[]);

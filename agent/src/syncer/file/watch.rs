@@ -3,7 +3,7 @@
 //! Every look has an inotify instance of its own that is there before the directory is read, so that nothing falls
 //! between a look and the next, and so that a directory that was moved away or replaced is never watched by mistake.
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use inotify::{EventMask, EventStream, Inotify, WatchDescriptor, WatchMask};
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 /// A change counts after this much quiet: an editor or `cp` of several files is then done.
 pub(super) const QUIET: Duration = Duration::from_millis(100);
 /// A directory that is never quiet is read anyway after this long.
-const QUIET_AT_LAST: Duration = Duration::from_secs(10);
+pub(super) const QUIET_AT_LAST: Duration = Duration::from_secs(10);
 /// Room for events between two reads; what does not fit the kernel's own queue is one overflow event.
 const BUFFER_BYTES: usize = 16 << 10;
 
@@ -39,7 +39,7 @@ impl Watches {
         let (parent, name) = nearest_parent(directory);
         let appearing = WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM | WatchMask::DELETE;
         let own = WatchMask::DELETE_SELF | WatchMask::MOVE_SELF | WatchMask::ONLYDIR;
-        let content = appearing | own | WatchMask::CLOSE_WRITE | WatchMask::ATTRIB;
+        let content = appearing | own | WatchMask::MODIFY | WatchMask::CLOSE_WRITE | WatchMask::ATTRIB;
         // Every watch first, then every look: what a watch does not see yet, the look sees.
         let mut parent = add(&inotify, &parent, appearing | own)?;
         for path in elsewhere.iter().map(PathBuf::as_path).chain([directory]) {
@@ -50,12 +50,33 @@ impl Watches {
         Ok(Self { events: inotify.into_event_stream([0; BUFFER_BYTES])?, parent, name })
     }
 
+    /// Whether something has happened since the watches are there, as far as has not been told. A failed reading tells
+    /// itself again to who waits.
+    pub(super) async fn changed(&mut self) -> bool {
+        // The runtime asks the kernel what is readable when a task gives way to it.
+        tokio::task::yield_now().await;
+        while let Some(event) = self.next().now_or_never() {
+            if !matches!(event, Ok(false)) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Waits until something has happened and then nothing for a while.
     ///
     /// # Errors
     /// As of reading from inotify.
     pub(super) async fn quiet_after_change(&mut self) -> io::Result<()> {
         while !self.next().await? {}
+        self.quiet().await
+    }
+
+    /// Waits until nothing has happened for a while.
+    ///
+    /// # Errors
+    /// As of reading from inotify.
+    pub(super) async fn quiet(&mut self) -> io::Result<()> {
         let at_last = Instant::now() + QUIET_AT_LAST;
         loop {
             let quiet = (Instant::now() + QUIET).min(at_last);
