@@ -291,6 +291,26 @@ fn a_set_that_began_large_can_grow() {
     });
 }
 
+/// The kernel resizes a hash set some time after it has grown, and walks it in another order then: a dump in the middle
+/// of that is repeated, because it misses elements.
+#[test]
+fn a_dump_while_a_set_is_resized_is_whole() {
+    in_netns(|| {
+        let kernel = Kernel::spawn_with(Options { resize_sets: false, ..Options::default() }).unwrap();
+        let set = SetName::Hosts(Family::V4);
+        // One element more than fills a table of this many buckets to three quarters: the last one starts a resize.
+        for count in (10..18).map(|bits| 3 * (1_u32 << bits) / 4 + 1) {
+            let hosts: Vec<Element> =
+                (0..count).map(|n| Element::Host(LIST, Ipv4Addr::from_bits(n).into())).collect();
+            let changes =
+                vec![Change::AddTable, Change::AddSet(set), Change::AddElements(set, hosts.clone())];
+            commit(&kernel, changes);
+            assert!(wait(kernel.dump()).unwrap().sets["hosts4"].elements == hosts, "{count}");
+            commit(&kernel, vec![Change::DeleteTable]);
+        }
+    });
+}
+
 /// A batch of many pages is one send. Sent page by page it is acknowledged and dropped.
 #[test]
 fn all_of_many_rules_arrive() {

@@ -91,6 +91,10 @@ fn is_as_ours(attributes: Attributes<'_>, shape: Shape) -> bool {
         && size.is_none_or(|size| size == SIZE_UNLIMITED)
 }
 
+/// An element of a set came twice, which only happens where the kernel changes the set meanwhile.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ElementTwice;
+
 /// The elements of one set, as they come in.
 pub(super) struct Elements {
     set: SetName,
@@ -146,10 +150,19 @@ impl Elements {
     }
 
     /// The elements, sorted; `None` where one is none that we make.
-    pub(super) fn finish(mut self) -> Option<Vec<Element>> {
-        self.intervals()?;
+    ///
+    /// # Errors
+    /// An element came twice. A hash set that is being resized is not walked in one order from message to message, so
+    /// that as many others may be missing.
+    pub(super) fn finish(mut self) -> Result<Option<Vec<Element>>, ElementTwice> {
+        if self.intervals().is_none() || self.strange {
+            return Ok(None);
+        }
         self.elements.sort_unstable();
-        (!self.strange).then_some(self.elements)
+        match self.elements.is_sorted_by(|a, b| a < b) {
+            true => Ok(Some(self.elements)),
+            false => Err(ElementTwice),
+        }
     }
 
     /// Pairs starts and ends. At one key the end of an interval comes before the start of the next.

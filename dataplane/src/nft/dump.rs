@@ -1,11 +1,12 @@
 //! Reading our table out of the kernel, and the names of what others have.
 //!
 //! A dump is several questions; between two of them the ruleset may change. One that was interrupted, or that ends in
-//! another generation than it began in, is thrown away and begun again.
+//! another generation than it began in, is thrown away and begun again; so is one that met a hash set while the kernel
+//! was resizing it, which it does some time after it has grown.
 
 use super::{
     attribute::{Attribute, Attributes, Writer},
-    decode,
+    decode::{self, ElementTwice},
     error::DumpError,
     socket::{Request, Socket},
     uapi::{NFPROTO_INET, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, chain, element, rule},
@@ -172,10 +173,11 @@ fn elements(socket: &mut Socket, name: SetName) -> io::Result<ObservedSet> {
     ask(socket, (libc::NFT_MSG_GETSETELEM, libc::NFT_MSG_NEWSETELEM), &which, |attributes| {
         elements.take(attributes);
     })?;
-    Ok(match elements.finish() {
-        Some(elements) => ObservedSet { name: Some(name), elements },
-        None => ObservedSet { name: None, elements: Vec::new() },
-    })
+    match elements.finish() {
+        Ok(Some(elements)) => Ok(ObservedSet { name: Some(name), elements }),
+        Ok(None) => Ok(ObservedSet { name: None, elements: Vec::new() }),
+        Err(ElementTwice) => Err(io::Error::from_raw_os_error(libc::EINTR)),
+    }
 }
 
 fn ask(
