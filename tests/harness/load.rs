@@ -10,7 +10,8 @@ pub const RULES: usize = 10;
 const MEMBERS_PER_SET: usize = 10_000;
 
 /// `count` policies of ten rules for endpoints labelled `role=web`. None of them allows anything that a probe
-/// asks for; all look at UDP, as the probes of benchmarks do, so that no rule is done with at the protocol.
+/// asks for; all look at UDP, as the probes of benchmarks do, so that no rule is done with at the protocol. The rules of one
+/// policy are from one net.
 pub fn policies(count: usize) -> Vec<Resource> {
     (0..count).map(|number| numbered_policy(number, 0)).collect()
 }

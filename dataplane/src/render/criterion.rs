@@ -26,7 +26,7 @@ pub(super) fn criteria(
     lists: &Lists,
     draft: &mut Draft,
 ) -> Option<Vec<Criterion>> {
-    if rule.family.is_some_and(|only| only != family) || names_only_other_nets(rule, family) {
+    if !families(rule).contains(&family) {
         return None;
     }
     let mut criteria = protocol_criteria(rule, family)?;
@@ -101,6 +101,12 @@ fn negation(statement: &Statement) -> Option<Statement> {
     })
 }
 
+/// The families in which a rule can match.
+pub(super) fn families(rule: &Rule<SetSide>) -> Vec<Family> {
+    let of_rule = |family: &Family| rule.family.is_none_or(|only| only == *family);
+    Family::BOTH.into_iter().filter(|f| of_rule(f) && !names_only_other_nets(rule, *f)).collect()
+}
+
 /// Whether one of the four lists of nets has entries, but none of the family.
 fn names_only_other_nets(rule: &Rule<SetSide>, family: Family) -> bool {
     let sides = [&rule.source, &rule.destination];
@@ -169,6 +175,29 @@ fn icmp_criterion(icmp: IcmpMatch, wanted: bool) -> Criterion {
     }
 }
 
+fn address(side: Direction, family: Family) -> Field {
+    match side {
+        Direction::Ingress => Field::SourceAddress(family),
+        Direction::Egress => Field::DestinationAddress(family),
+    }
+}
+
+/// Whether the address of a side (see [`Side`]) is, or is not, in a net.
+pub(super) fn net_match(net: IpNet, side: Direction, wanted: bool) -> Statement {
+    in_net(net, address(side, Family::of(&net)), wanted)
+}
+
+fn in_net(net: IpNet, field: Field, wanted: bool) -> Statement {
+    Statement::Match(
+        field,
+        if is_host(&net) {
+            Comparison::Value(Value::Address(net.addr()), wanted)
+        } else {
+            Comparison::Prefix(net, wanted)
+        },
+    )
+}
+
 /// Collects the criteria of one side of a rule. `direction` says which: ingress the source, egress the
 /// destination.
 struct Side<'a> {
@@ -181,10 +210,7 @@ struct Side<'a> {
 
 impl Side<'_> {
     fn address(&self) -> Field {
-        match self.direction {
-            Direction::Ingress => Field::SourceAddress(self.family),
-            Direction::Egress => Field::DestinationAddress(self.family),
-        }
+        address(self.direction, self.family)
     }
 
     fn port(&self) -> Field {
@@ -289,14 +315,7 @@ pub(super) fn nets_statements(
 ) -> impl Iterator<Item = Statement> + use<> {
     let mut statements = Vec::new();
     if let [net] = nets {
-        statements.push(Statement::Match(
-            field,
-            if is_host(net) {
-                Comparison::Value(Value::Address(net.addr()), wanted)
-            } else {
-                Comparison::Prefix(*net, wanted)
-            },
-        ));
+        statements.push(in_net(*net, field, wanted));
     } else if let Some(family) = nets.first().map(Family::of) {
         let content: Vec<u8> =
             nets.iter().flat_map(|net| net.to_string().into_bytes().into_iter().chain(*b" ")).collect();

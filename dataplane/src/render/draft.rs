@@ -35,7 +35,7 @@ impl Draft {
     }
 
     /// Appends a rule that ends in a jump to a chain, where the statements before hold.
-    pub(super) fn jump<const N: usize>(&mut self, statements: [Statement; N], to: &Spec, comment: &str) {
+    pub(super) fn jump(&mut self, statements: impl IntoIterator<Item = Statement>, to: &Spec, comment: &str) {
         let verdict = Statement::Verdict(Verdict::Jump(self.uses_chain(to)));
         self.rule(Rule {
             statements: statements.into_iter().chain([verdict]).collect(),

@@ -11,6 +11,7 @@
 //! | `endpoint` | an endpoint's chains; failsafes, essential ICMPv6, workloads to the host |
 //! | `policy` | chains of policies, tiers and profiles |
 //! | `rule`, `criterion` | one policy rule as nftables rules |
+//! | `shared` | what all rules of a policy have in common |
 //! | [`log_name`] | what an NFLOG rule says of itself |
 //! | [`comment`] | which rule of which policy an nftables rule stands for |
 //! | `spec`, `draft`, `graph` | names of chains; one in the making; all of them, each as long as it is reached |
@@ -25,6 +26,7 @@ mod graph;
 pub mod log_name;
 mod policy;
 mod rule;
+mod shared;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,7 @@ use proto::{
     settings::Settings,
     update::{Endpoint, Policy, Profile, Update},
 };
+use shared::shared;
 use spec::{Spec, StageKind, Traffic};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -370,7 +373,9 @@ impl Renderer {
         for direction in Direction::BOTH {
             let before = form(old.as_deref(), direction);
             let now = form(new.map(Arc::as_ref), direction);
-            if before != now || now == Form::Inlined {
+            let shared = |policy: Option<&Policy>| policy.map(|policy| shared(rules(policy, direction)));
+            let elsewhere = before != now || shared(old.as_deref()) != shared(new.map(Arc::as_ref));
+            if elsewhere || now == Form::Inlined {
                 self.graph.touch_where(|spec| {
                     let (Spec::Tier(of) | Spec::Group(of)) = spec else { return false };
                     of.direction == direction && of.policies.contains(id)

@@ -6,6 +6,7 @@ use super::{
     comment::{self, Origin},
     draft::Draft,
     rule::{self, Context},
+    shared,
     spec::{Spec, StageKind, TierSpec},
 };
 use crate::{
@@ -45,7 +46,7 @@ pub(super) enum Form {
     Missing,
     /// No rule: no jump.
     Empty,
-    /// It has a chain of its own, to which the tier jumps.
+    /// It has a chain of its own, to which the tier jumps: see [`shared`] for when.
     Chained,
     /// Its rules stand in the tier chain, where `return` leads to the next tier.
     Inlined,
@@ -117,7 +118,13 @@ impl Inputs {
     pub(super) fn policy_chain(&self, id: &PolicyId, of: (Direction, StageKind), lists: &Lists) -> Draft {
         let mut draft = Draft::default();
         self.policy_rules(id, of, lists, &mut draft);
+        shared::leave_out(&self.shared(id, of.0), &mut draft.chain.rules);
         draft
+    }
+
+    /// What every jump to a policy's chain looks at.
+    fn shared(&self, id: &PolicyId, direction: Direction) -> Vec<Statement> {
+        self.policies.get(id).map_or_else(Vec::new, |policy| shared::shared(rules(policy, direction)))
     }
 
     fn policy_rules(&self, id: &PolicyId, of: (Direction, StageKind), lists: &Lists, draft: &mut Draft) {
@@ -184,7 +191,8 @@ impl Inputs {
             }
             Form::Empty => {}
             Form::Chained | Form::Inlined => {
-                draft.jump([], &Spec::Policy(id.clone(), tier.direction, tier.kind), "");
+                let shared = self.shared(id, tier.direction);
+                draft.jump(shared, &Spec::Policy(id.clone(), tier.direction, tier.kind), "");
             }
         }
     }

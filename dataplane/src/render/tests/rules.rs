@@ -1,6 +1,7 @@
 //! One policy rule as nftables rules, as text.
 
 use super::super::{Renderer, comment::Origin};
+use crate::ruleset::{self, Ruleset};
 use proto::{
     id::{HostEndpointName, IfName, PolicyId, SetId, TierName},
     rule::{Action, Family, IcmpMatch, PortRange, Protocol, Rule, SetSide},
@@ -55,8 +56,8 @@ fn icmp(icmp_type: u8, code: Option<u8>) -> Option<IcmpMatch> {
     Some(IcmpMatch { icmp_type, code })
 }
 
-/// A renderer with one link and one policy of this one rule. Set 1 has hosts, set 2 also nets of IPv4.
-fn renderer(settings: Settings, rule: Rule<SetSide>) -> Renderer {
+/// A renderer with one link and one policy of these rules. Set 1 has hosts, set 2 also nets of IPv4.
+fn renderer(settings: Settings, rules: Vec<Rule<SetSide>>) -> Renderer {
     let id = PolicyId::global("default.p");
     let tier = Tier {
         name: TierName::from("default"),
@@ -74,7 +75,7 @@ fn renderer(settings: Settings, rule: Rule<SetSide>) -> Renderer {
         pre_dnat: Vec::new(),
     };
     let members = |text: &str| nets(text).into_iter().map(Member::Net).collect();
-    let policy = Policy { tier: TierName::from("default"), ingress: vec![rule], egress: Vec::new() };
+    let policy = Policy { tier: TierName::from("default"), ingress: rules, egress: Vec::new() };
     let mut renderer = Renderer::new();
     for update in [
         Update::Settings(Arc::new(settings)),
@@ -91,11 +92,21 @@ fn renderer(settings: Settings, rule: Rule<SetSide>) -> Renderer {
 
 /// The rules of the policy's chain, without comments, list ids as `#1`, `#2` or `#`.
 fn rendered(settings: Settings, rule: Rule<SetSide>) -> Vec<String> {
-    let ruleset = renderer(settings, rule).ruleset();
-    let chain = ruleset.chains.iter().find(|(name, _)| name.as_str() == "pi-default.p");
-    let text = |rule: &crate::ruleset::Rule| {
-        assert_eq!(&*rule.comment, "policy default default.p ingress 3");
-        let text = crate::ruleset::Rule { comment: "".into(), ..rule.clone() }.to_string();
+    let ruleset = renderer(settings, vec![rule]).ruleset();
+    let rules = rules_of(&ruleset, "pi-default.p");
+    assert!(rules.iter().all(|rule| &*rule.comment == "policy default default.p ingress 3"));
+    texts(rules)
+}
+
+/// The rules of the chain whose name begins so.
+fn rules_of<'a>(ruleset: &'a Ruleset, name: &str) -> &'a [ruleset::Rule] {
+    let chain = ruleset.chains.iter().find(|(chain, _)| chain.as_str().starts_with(name));
+    chain.map_or(&[], |(_, chain)| &chain.rules)
+}
+
+fn texts(rules: &[ruleset::Rule]) -> Vec<String> {
+    let text = |rule: &ruleset::Rule| {
+        let text = ruleset::Rule { comment: "".into(), ..rule.clone() }.to_string();
         let words = text.split(' ').map(|word| match word.strip_prefix("0x") {
             Some("0000000000000001") => "#1",
             Some("0000000000000002") => "#2",
@@ -104,7 +115,7 @@ fn rendered(settings: Settings, rule: Rule<SetSide>) -> Vec<String> {
         });
         words.collect::<Vec<_>>().join(" ")
     };
-    chain.into_iter().flat_map(|(_, chain)| &chain.rules).map(text).collect()
+    rules.iter().map(text).collect()
 }
 
 type Case = (&'static str, Rule<SetSide>, &'static [&'static str]);
@@ -345,7 +356,7 @@ fn a_packet_is_told_of_where_the_settings_say() {
     let allowed = PacketLog { allowed: Some(9), ..off };
     let allowance = denial.replace("D ", "A ").replace(" drop", " accept");
     assert_eq!(rendered(told(allowed), rule(Action::Allow)), [allowance]);
-    let text = |settings| renderer(settings, rule(Action::Allow)).ruleset().to_string();
+    let text = |settings| renderer(settings, vec![rule(Action::Allow)]).ruleset().to_string();
     let all = text(told(denied));
     for end in ["D invalid", "D end of tier default ingress"] {
         assert!(all.contains(&format!("{end}\" group 9")), "{end}: {all}");
@@ -381,5 +392,77 @@ fn a_comment_leads_back_to_the_rule() {
     assert_eq!(Origin::parse(&odd.to_string()), Some(odd));
     for other in ["", "invalid", "policy default", "policy a b sideways 1", "policy a b egress one"] {
         assert_eq!(Origin::parse(other), None, "{other}");
+    }
+}
+
+#[test]
+fn what_all_rules_of_a_policy_look_at_is_looked_at_once() {
+    let side = |text: &str| SetSide { nets: nets(text), ..SetSide::default() };
+    let web = || tcp(side("10.0.0.0/8"), to_ports("80"));
+    let listed = || Rule { source: SetSide { set: Some(SetId(1)), ..side("10.0.0.0/8") }, ..web() };
+    let ping =
+        |kind| Rule { protocol: Some(Protocol::ICMP), icmp: icmp(kind, None), ..from(side("10.0.0.0/8")) };
+    type Case = (&'static str, Vec<Rule<SetSide>>, &'static str, &'static [&'static str]);
+    let cases: [Case; 8] = [
+        (
+            "one rule has nobody to share with",
+            vec![web()],
+            "jump",
+            &["meta l4proto tcp th dport 80 meta nfproto ipv4 ip saddr 10.0.0.0/8 accept"],
+        ),
+        (
+            "protocol, family and net",
+            vec![web(), tcp(side("10.0.0.0/8"), to_ports("443"))],
+            "meta l4proto tcp meta nfproto ipv4 ip saddr 10.0.0.0/8 jump",
+            &["th dport 80 accept", "th dport 443 accept"],
+        ),
+        (
+            "the family stays where nft(8) needs it to name an address",
+            vec![web(), tcp(side("10.1.0.0/16"), to_ports("443"))],
+            "meta l4proto tcp meta nfproto ipv4 jump",
+            &[
+                "th dport 80 meta nfproto ipv4 ip saddr 10.0.0.0/8 accept",
+                "th dport 443 meta nfproto ipv4 ip saddr 10.1.0.0/16 accept",
+            ],
+        ),
+        (
+            "so for the address of a list",
+            vec![web(), listed()],
+            "meta l4proto tcp meta nfproto ipv4 ip saddr 10.0.0.0/8 jump",
+            &["th dport 80 accept", "th dport 80 meta nfproto ipv4 #1 . ip saddr @hosts4 accept"],
+        ),
+        (
+            "and the protocol to name an ICMP type",
+            vec![ping(8), ping(0)],
+            "meta l4proto icmp meta nfproto ipv4 ip saddr 10.0.0.0/8 jump",
+            &["meta l4proto icmp icmp type 8 accept", "meta l4proto icmp icmp type 0 accept"],
+        ),
+        (
+            "a family by another way",
+            vec![web(), Rule { family: Some(Family::V4), ..tcp(SetSide::default(), to_ports("443")) }],
+            "meta l4proto tcp meta nfproto ipv4 jump",
+            &["th dport 80 meta nfproto ipv4 ip saddr 10.0.0.0/8 accept", "th dport 443 accept"],
+        ),
+        (
+            "a rule that never matches has no say",
+            vec![
+                web(),
+                web(),
+                from(SetSide { nets: nets("10.0.0.0/8"), not_nets: nets("fd00::/8"), ..SetSide::default() }),
+            ],
+            "meta l4proto tcp meta nfproto ipv4 ip saddr 10.0.0.0/8 jump",
+            &["th dport 80 accept", "th dport 80 accept"],
+        ),
+        (
+            "nothing in common",
+            vec![allow(), web()],
+            "jump",
+            &["accept", "meta l4proto tcp th dport 80 meta nfproto ipv4 ip saddr 10.0.0.0/8 accept"],
+        ),
+    ];
+    for (why, rules, jump, expected) in cases {
+        let ruleset = renderer(Settings::default(), rules).ruleset();
+        assert_eq!(texts(rules_of(&ruleset, "ti-default"))[0], format!("{jump} pi-default.p"), "{why}");
+        assert_eq!(texts(rules_of(&ruleset, "pi-default.p")), expected, "{why}");
     }
 }
