@@ -93,6 +93,23 @@ async fn a_server_that_restarts_is_resumed_without_a_snapshot() {
     listener.silence().await;
 }
 
+/// It goes on answering, and would never tell of a change.
+#[tokio::test]
+async fn a_member_that_lost_its_leader_counts_as_lost() {
+    let mut members = Etcd::cluster().await;
+    let mut listener = Listener::start(members[0].options());
+    listener.connected().await;
+    listener.snapshot().await;
+    members[1..].iter_mut().for_each(Etcd::stop);
+    let reason = listener.lost().await;
+    assert!(reason.contains("leader"), "{reason}");
+    members[1..].iter_mut().for_each(Etcd::start_again);
+    listener.connected_after_losses().await;
+    members[1].put("tiers/a", "1").await;
+    assert_eq!(shown(&listener.revision().await), "Tier a=1");
+    listener.silence().await;
+}
+
 #[tokio::test]
 async fn what_changed_while_the_connection_was_lost_is_made_up_for() {
     let etcd = Etcd::start(&[]).await;

@@ -44,6 +44,22 @@ impl Etcd {
         etcd
     }
 
+    /// Three members of one cluster.
+    pub async fn cluster() -> [Self; 3] {
+        let mut members = [(); 3].map(|()| Self::prepare(false, &[]));
+        let peers = members.each_ref().map(|member| member.peer_port);
+        let cluster = peers.map(|port| format!("t{port}=http://127.0.0.1:{port}")).join(",");
+        for (member, port) in members.iter_mut().zip(peers) {
+            member.extra =
+                ["--name".into(), format!("t{port}"), "--initial-cluster".into(), cluster.clone()].into();
+            member.run();
+        }
+        for member in &members {
+            member.wait(&member.options()).await;
+        }
+        members
+    }
+
     fn prepare(tls: bool, extra: &[&str]) -> Self {
         // A test may run in a network namespace of its own, where nothing has been brought up yet.
         let _ = Command::new("ip").args(["link", "set", "lo", "up"]).stderr(Stdio::null()).status();
