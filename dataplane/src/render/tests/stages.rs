@@ -50,19 +50,28 @@ fn tier(name: &str, ingress: &str, egress: &str) -> Tier {
 }
 
 fn endpoint(name: &str, normal: Vec<Tier>, forward: Vec<Tier>) -> Update {
+    endpoint_with_early(name, (normal, forward), (Vec::new(), Vec::new()))
+}
+
+/// With untracked and pre-DNAT policy.
+fn endpoint_with_early(
+    name: &str,
+    (normal, forward): (Vec<Tier>, Vec<Tier>),
+    (untracked, pre_dnat): (Vec<Tier>, Vec<Tier>),
+) -> Update {
     let endpoint = Endpoint {
         interface: InterfaceMatch::All,
         valid: true,
         profiles: vec![ProfileName::from("web"), ProfileName::from("gone")],
         normal,
         forward,
-        untracked: Vec::new(),
-        pre_dnat: Vec::new(),
+        untracked,
+        pre_dnat,
     };
     Update::Endpoint(HostEndpointName::from(name), Arc::new(endpoint))
 }
 
-fn links(links: &str) -> BTreeMap<IfName, HostEndpointName> {
+pub(super) fn links(links: &str) -> BTreeMap<IfName, HostEndpointName> {
     let pairs = links.split_whitespace().map(|pair| pair.split_once('=').expect("link=endpoint"));
     pairs.map(|(link, name)| (IfName::from(link), HostEndpointName::from(name))).collect()
 }
@@ -105,6 +114,26 @@ fn world(settings: Settings) -> Renderer {
         ),
         endpoint("a", normal.clone(), vec![tier("default", "default.allow-ssh default.nothing", "")]),
         endpoint("w", normal, Vec::new()),
+    ] {
+        renderer.apply(&update);
+    }
+    renderer
+}
+
+/// The same, and `a` has untracked policy or none, `a` and `w` pre-DNAT policy or none, and `b` no policy at all.
+pub(super) fn world_with_early(untracked: bool, pre_dnat: bool) -> Renderer {
+    let early = |wanted: bool, egress: &str| {
+        let tier = Tier { default_action: TierDefault::Pass, ..tier("default", "default.early", egress) };
+        if wanted { vec![tier] } else { Vec::new() }
+    };
+    let rules = vec![rule(0, Action::Deny, Some(25)), rule(1, Action::Allow, Some(80))];
+    let mut renderer = world(Settings::default());
+    let none = || (Vec::new(), Vec::new());
+    for update in [
+        set_policy("default.early", &policy(rules.clone(), rules)),
+        endpoint_with_early("a", none(), (early(untracked, "default.early"), early(pre_dnat, ""))),
+        endpoint_with_early("w", none(), (Vec::new(), early(pre_dnat, ""))),
+        endpoint("b", Vec::new(), Vec::new()),
     ] {
         renderer.apply(&update);
     }
@@ -272,12 +301,13 @@ fn goldens() {
     let closed =
         Settings { ipv6: false, drop_invalid: false, failsafe_in: Vec::new(), ..Settings::default() };
     let cases = [
-        ("named", Settings::default(), "eth0=a", None),
-        ("wildcard", reject, "eth0=a", Some("w")),
-        ("without-ipv6", closed, "", Some("w")),
+        ("named", world(Settings::default()), "eth0=a", None),
+        ("wildcard", world(reject), "eth0=a", Some("w")),
+        ("without-ipv6", world(closed), "", Some("w")),
+        ("untracked", world_with_early(true, false), "eth0=a eth1=b", None),
+        ("pre-dnat", world_with_early(false, true), "eth0=a eth1=b", Some("w")),
     ];
-    for (name, settings, governed, wildcard) in cases {
-        let mut renderer = world(settings);
+    for (name, mut renderer, governed, wildcard) in cases {
         renderer.set_links(links(governed), wildcard.map(HostEndpointName::from));
         let text = renderer.ruleset().to_string();
         let path = format!("{}/src/render/tests/golden/{name}.nft", env!("CARGO_MANIFEST_DIR"));
