@@ -1,6 +1,7 @@
 //! Tests of rendering. The main one: for random worlds and packets, the rendered ruleset, interpreted, decides as the
 //! judge of `proto::judge` does.
 
+mod established;
 mod incremental;
 mod interpreter;
 mod kernel;

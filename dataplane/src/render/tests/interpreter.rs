@@ -71,6 +71,8 @@ pub(super) struct Kernel<'a> {
     before_tracking: bool,
     /// Lines in the kernel log.
     pub(super) logged: usize,
+    /// How many rules packets came to, matching or not, by base chain.
+    pub(super) met: BTreeMap<String, usize>,
 }
 
 impl<'a> Kernel<'a> {
@@ -82,6 +84,7 @@ impl<'a> Kernel<'a> {
             elements: BTreeSet::new(),
             before_tracking: false,
             logged: 0,
+            met: BTreeMap::new(),
         };
         for element in ruleset.sets.values().flatten() {
             match element {
@@ -113,7 +116,7 @@ impl<'a> Kernel<'a> {
             if untranslated {
                 packet.swap_destination();
             }
-            let end = self.chain(name, packet, 1);
+            let end = self.chain(name, packet, (name, 1));
             if untranslated && packet.dnat {
                 packet.swap_destination();
             }
@@ -124,11 +127,12 @@ impl<'a> Kernel<'a> {
         Fate::Passed
     }
 
-    fn chain(&mut self, name: &str, packet: &mut Packet, depth: usize) -> End {
+    fn chain(&mut self, name: &str, packet: &mut Packet, (base, depth): (&str, usize)) -> End {
         assert!(depth <= 16, "the kernel refuses more than 15 chains below a base chain");
         let chain = self.ruleset.chains.iter().find(|(known, _)| known.as_str() == name);
         let chain = chain.unwrap_or_else(|| panic!("no chain {name}")).1.clone();
         for rule in &chain.rules {
+            *self.met.entry(base.to_owned()).or_default() += 1;
             let mut verdict = None;
             for statement in &rule.statements {
                 match self.statement(statement, packet) {
@@ -146,11 +150,11 @@ impl<'a> Kernel<'a> {
                 Some(Verdict::Drop) => return End::Denied(Fate::Dropped),
                 Some(Verdict::Reject) => return End::Denied(Fate::Rejected),
                 Some(Verdict::Return) => return End::Returned,
-                Some(Verdict::Jump(to)) => match self.chain(to.as_str(), packet, depth + 1) {
+                Some(Verdict::Jump(to)) => match self.chain(to.as_str(), packet, (base, depth + 1)) {
                     End::Returned => {}
                     end => return end,
                 },
-                Some(Verdict::Goto(to)) => return self.chain(to.as_str(), packet, depth + 1),
+                Some(Verdict::Goto(to)) => return self.chain(to.as_str(), packet, (base, depth + 1)),
             }
         }
         End::Returned

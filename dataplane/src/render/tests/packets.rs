@@ -14,7 +14,7 @@ use proto::{
 
 /// A packet's way through the host.
 #[derive(Clone, Debug)]
-enum Way {
+pub(super) enum Way {
     In(IfName),
     /// The link before and after DNAT.
     Out(IfName, IfName),
@@ -23,7 +23,7 @@ enum Way {
     Within(IfName),
 }
 
-fn way() -> impl Strategy<Value = Way> {
+pub(super) fn way() -> impl Strategy<Value = Way> {
     prop_oneof![
         link().prop_map(Way::In),
         (link(), link()).prop_map(|(before, after)| Way::Out(before, after)),
@@ -35,24 +35,28 @@ fn way() -> impl Strategy<Value = Way> {
 /// What the ruleset does, and how many lines it logs.
 fn enforced(ruleset: &Ruleset, packet: &Packet, way: &Way) -> (Fate, usize) {
     let mut kernel = Kernel::new(ruleset);
-    let mut packet = packet.clone();
-    let fate = match way {
-        Way::In(link) => inward(&mut kernel, &mut packet, link),
-        Way::Out(before, after) => outward(&mut kernel, &mut packet, before, after),
+    let fate = go(&mut kernel, &mut packet.clone(), way);
+    (fate, kernel.logged)
+}
+
+/// Sends a packet on its way.
+pub(super) fn go(kernel: &mut Kernel<'_>, packet: &mut Packet, way: &Way) -> Fate {
+    match way {
+        Way::In(link) => inward(kernel, packet, link),
+        Way::Out(before, after) => outward(kernel, packet, before, after),
         Way::Through(from, to) => {
             let hooks = [(Hook::Prerouting, None), (Hook::Forward, Some(to)), (Hook::Postrouting, Some(to))];
-            hooks_of(&mut kernel, &mut packet, &hooks.map(|(hook, oif)| (hook, Some(from), oif)))
+            hooks_of(kernel, packet, &hooks.map(|(hook, oif)| (hook, Some(from), oif)))
         }
-        Way::Within(lo) => match outward(&mut kernel, &mut packet, lo, lo) {
+        Way::Within(lo) => match outward(kernel, packet, lo, lo) {
             Fate::Passed => {
                 // Mark, connection and new destination are still there.
                 packet.tracked = true;
-                inward(&mut kernel, &mut packet, lo)
+                inward(kernel, packet, lo)
             }
             fate => fate,
         },
-    };
-    (fate, kernel.logged)
+    }
 }
 
 fn inward(kernel: &mut Kernel<'_>, packet: &mut Packet, link: &IfName) -> Fate {
