@@ -145,6 +145,15 @@ pub fn host_endpoint_at(name: &str, expected_ips: &[&str]) -> Resource {
     Resource::new("HostEndpoint", name, json!({ "node": NODE, "expectedIPs": expected_ips }))
 }
 
+/// A WorkloadEndpoint of [`NODE`] on a link, whose profile allows everything.
+pub fn workload_endpoint(link: &str, address: &str) -> Resource {
+    let spec = json!({
+        "node": NODE, "orchestrator": "vm", "workload": link, "endpoint": "eth0", "interfaceName": link,
+        "ipNetworks": [format!("{address}/32")], "profiles": ["projectcalico-default-allow"],
+    });
+    Resource::new("WorkloadEndpoint", &format!("default/{NODE}-vm-{link}-eth0"), spec)
+}
+
 /// A GlobalNetworkPolicy for what `selector` picks; rules come by [`Resource::set`] or [`rules`].
 pub fn policy(name: &str, selector: &str) -> Resource {
     Resource::new("GlobalNetworkPolicy", name, json!({ "selector": selector }))

@@ -209,7 +209,8 @@ impl World {
         eventually(&format!("{target} is {answer:?}"), ENFORCED, || self.peer.probe(target) == answer);
     }
 
-    fn evidence(&self) -> String {
+    /// What one may want to know when a verdict is wrong.
+    pub fn evidence(&self) -> String {
         self.agent.as_ref().map_or_else(|| "(no agent runs)".into(), Agent::evidence)
     }
 }
