@@ -180,6 +180,7 @@ fn profiles_decide_where_no_policy_does() {
     let endpoint = |profiles: Value| host_endpoint("a", "eth0").labels("role=web").set("profiles", profiles);
     let mut world = world(&[web, endpoint(json!(["web"]))]);
     world.expect(&[("the profile allows it", WEB, Open), ("and not this", ALT, Silent)]);
+    world.expect_from_host(&[("nor anything out", OUT, Silent)]);
     world.put(&[ingress("p", &["Allow TCP to 8080"])]);
     world.expect(&[
         ("the tier's end comes before profiles", WEB, Silent),
@@ -190,6 +191,7 @@ fn profiles_decide_where_no_policy_does() {
     world.expect(&[("a missing profile denies, and later ones are not reached", WEB, Silent)]);
     world.put(&[endpoint(json!(["projectcalico-default-allow"]))]);
     world.expect(&[("the built-in profile allows all", WEB, Open), ("all", PING, Open)]);
+    world.expect_from_host(&[("and out", OUT, Open)]);
 }
 
 #[test]
