@@ -53,6 +53,10 @@ name! {
     HostEndpointName
 }
 name! {
+    /// A WorkloadEndpoint: its namespace, a slash, and `metadata.name`.
+    WorkloadName
+}
+name! {
     /// Name of a tier, for example `default`.
     TierName
 }

@@ -158,6 +158,10 @@ pub struct Settings {
     pub failsafe_out: Vec<Failsafe>,
     /// `DefaultEndpointToHostAction`.
     pub endpoint_to_host: EndpointToHostAction,
+    /// `AllowVXLANPacketsFromWorkloads`: else what a workload sends to `VXLANPort` is denied whatever its policy says.
+    pub vxlan_from_workloads: bool,
+    /// `AllowIPIPPacketsFromWorkloads`.
+    pub ipip_from_workloads: bool,
     /// `NftablesFilterDenyAction`.
     pub deny: DenyAction,
     /// `DisableConntrackInvalidCheck` is its negation.
@@ -192,6 +196,8 @@ impl Default for Settings {
             failsafe_in: first_in.into_iter().chain(shared).map(failsafe).collect(),
             failsafe_out: first_out.into_iter().chain(shared).map(failsafe).collect(),
             endpoint_to_host: EndpointToHostAction::Drop,
+            vxlan_from_workloads: false,
+            ipip_from_workloads: false,
             deny: DenyAction::Drop,
             drop_invalid: true,
             ipv6: true,

@@ -1,12 +1,12 @@
 //! What calculation tells the dataplane.
 //!
-//! Order within one flush: settings, sets (added, then changed), policies, profiles, endpoints, then removals in
-//! the opposite order, then [`Update::InSync`]. So a referent always exists before what refers to it and is removed
+//! Order within one flush: settings, sets (added, then changed), policies, profiles, host endpoints, workload
+//! endpoints, then removals in the opposite order, then [`Update::InSync`]. So a referent always exists before what refers to it and is removed
 //! after it. Per object at most one update is in a flush. One flush is one state of the datastore: what it changes
 //! is enforced in one transaction.
 
 use crate::{
-    id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId, TierName},
+    id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId, TierName, WorkloadName},
     rule::{Protocol, Rule, SetSide},
     settings::Settings,
 };
@@ -38,6 +38,10 @@ pub enum Update {
     Endpoint(HostEndpointName, Arc<Endpoint>),
     /// The host endpoint is gone.
     EndpointRemoved(HostEndpointName),
+    /// A workload endpoint of this node that has a link, new or changed.
+    Workload(WorkloadName, Arc<Workload>),
+    /// The workload endpoint is gone.
+    WorkloadRemoved(WorkloadName),
     /// The datastore has been read completely. Sent once.
     InSync,
 }
@@ -98,6 +102,18 @@ pub struct Endpoint {
     pub untracked: Vec<Tier>,
     /// `preDNAT`: evaluated before DNAT, ingress only.
     pub pre_dnat: Vec<Tier>,
+}
+
+/// A workload endpoint of this node, with the policy that applies to it. Its ingress is what the host forwards to it,
+/// its egress what it sends, to the host too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// The host's end of its link. Of several for one link the smallest name counts.
+    pub interface: IfName,
+    /// In order of evaluation, as of a host endpoint.
+    pub profiles: Vec<ProfileName>,
+    /// Normal policy, with `applyOnForward` or without.
+    pub tiers: Vec<Tier>,
 }
 
 /// Which links an endpoint claims (semantics §1.3).

@@ -8,11 +8,12 @@ use super::{
     ip_sets::IpSets,
     label_index::{LabelIndex, Match},
     labels,
+    local_filter::EndpointId,
     policy_resolver::{Placement, PolicyResolver},
     rule_sets::{SetDefinitions, with_sets},
 };
 use proto::{
-    id::{HostEndpointName, PolicyId, ProfileName},
+    id::{PolicyId, ProfileName},
     resource::{PolicySpec, ProfileSpec, Resource},
     update::{Policy, Profile},
 };
@@ -25,7 +26,7 @@ use std::{
 pub(crate) struct ActivePolicies {
     policies: BTreeMap<PolicyId, Arc<Resource>>,
     profiles: BTreeMap<ProfileName, Arc<Resource>>,
-    index: LabelIndex<HostEndpointName, PolicyId>,
+    index: LabelIndex<EndpointId, PolicyId>,
     policies_in_use: BTreeMap<PolicyId, SetDefinitions>,
     profiles_in_use: BTreeMap<ProfileName, SetDefinitions>,
     /// Whose rules or use may have changed since the last flush.
@@ -57,10 +58,10 @@ impl ActivePolicies {
         }
     }
 
-    /// Adds, changes or removes a host endpoint of this node.
+    /// Adds, changes or removes an endpoint of this node.
     pub(crate) fn set_endpoint(
         &mut self,
-        name: &HostEndpointName,
+        name: &EndpointId,
         endpoint: Option<Arc<Resource>>,
         resolver: &mut PolicyResolver,
     ) {
@@ -91,7 +92,7 @@ impl ActivePolicies {
             Some(policy) => self.policies.insert(id.clone(), policy),
             None => self.policies.remove(id),
         };
-        let selected = |index: &LabelIndex<_, _>| -> BTreeSet<HostEndpointName> {
+        let selected = |index: &LabelIndex<_, _>| -> BTreeSet<EndpointId> {
             index.matches_of_selector(id).cloned().collect()
         };
         let before = selected(&self.index);
@@ -162,7 +163,7 @@ impl ActivePolicies {
         changes
     }
 
-    fn follow(&mut self, changes: &[Match<HostEndpointName, PolicyId>], resolver: &mut PolicyResolver) {
+    fn follow(&mut self, changes: &[Match<EndpointId, PolicyId>], resolver: &mut PolicyResolver) {
         for change in changes {
             let policy = self.policies.get(&change.selector).and_then(|policy| spec(policy));
             let placement = Placement::of(policy.expect("the index knows only policies that exist"));

@@ -6,7 +6,7 @@
 //! ```text
 //!  StoreDelta
 //!   ├ HostEndpoint ──► local_filter ──► active_policies ──────────► policy_resolver ──┐
-//!   │                    (this node)     label_index:                per endpoint:    │
+//!   ├ WorkloadEndpoint   (this node)     label_index:                per endpoint:    │
 //!   ├ Policy ───────────────────────────► policies × endpoints ────► tiers, order,    │
 //!   ├ Tier ────────────────────────────────────────────────────────► directions       │
 //!   ├ Profile ──────────────────────────► rules in use                                │
@@ -39,10 +39,10 @@ mod tunnels;
 use crate::store::StoreDelta;
 use active_policies::ActivePolicies;
 use ip_sets::IpSets;
-use local_filter::LocalFilter;
+use local_filter::{EndpointId, LocalFilter};
 use policy_resolver::PolicyResolver;
 use proto::{
-    id::{HostEndpointName, NodeName, PolicyId, ProfileName, TierName},
+    id::{NodeName, PolicyId, ProfileName, TierName},
     key::{Kind, ResourceKey},
     resource::Resource,
     settings::Settings,
@@ -105,15 +105,14 @@ impl CalcGraph {
 
     fn change(&mut self, key: &ResourceKey, resource: Option<Arc<Resource>>) {
         match key.kind {
-            Kind::HostEndpoint => {
+            Kind::HostEndpoint | Kind::WorkloadEndpoint => {
                 let local = resource.clone().filter(|resource| self.local.passes(resource));
-                let name = HostEndpointName::new(key.name.clone());
-                self.active.set_endpoint(&name, local, &mut self.resolver);
+                if let Some(id) = EndpointId::of(key) {
+                    self.active.set_endpoint(&id, local, &mut self.resolver);
+                }
                 self.sets.set_item(key, resource);
             }
-            Kind::WorkloadEndpoint | Kind::GlobalNetworkSet | Kind::NetworkSet => {
-                self.sets.set_item(key, resource);
-            }
+            Kind::GlobalNetworkSet | Kind::NetworkSet => self.sets.set_item(key, resource),
             Kind::GlobalNetworkPolicy | Kind::NetworkPolicy => {
                 let id = PolicyId { namespace: key.namespace.clone(), name: key.name.clone() };
                 self.active.set_policy(&id, resource, &mut self.resolver);

@@ -4,11 +4,11 @@
 //! concerns. A tier that does not exist comes last and denies, and one that existed once is no different: history
 //! does not count.
 
-use super::order::Order;
+use super::{local_filter::EndpointId, order::Order};
 use proto::{
-    id::{HostEndpointName, PolicyId, TierName},
-    resource::{Category, HostEndpoint, PolicySpec, Resource},
-    update::{Endpoint, Tier, TierDefault},
+    id::{HostEndpointName, PolicyId, TierName, WorkloadName},
+    resource::{Category, HostEndpoint, PolicySpec, Resource, WorkloadEndpoint},
+    update::{Endpoint, Tier, TierDefault, Workload},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,8 +48,15 @@ impl Placement {
 /// The endpoints of this node, and the tiers of the cluster.
 pub(crate) struct PolicyResolver {
     tiers: BTreeMap<TierName, KnownTier>,
-    endpoints: BTreeMap<HostEndpointName, Placed>,
-    touched: BTreeSet<HostEndpointName>,
+    endpoints: BTreeMap<EndpointId, Placed>,
+    touched: BTreeSet<EndpointId>,
+}
+
+/// Endpoints that may have changed; `None` where they are gone.
+#[derive(Default)]
+pub(crate) struct EndpointChanges {
+    pub(crate) hosts: Vec<(HostEndpointName, Option<Arc<Endpoint>>)>,
+    pub(crate) workloads: Vec<(WorkloadName, Option<Arc<Workload>>)>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -69,7 +76,7 @@ impl PolicyResolver {
     }
 
     /// Adds, changes or removes an endpoint. One that is removed takes its policies along.
-    pub(crate) fn set_endpoint(&mut self, name: &HostEndpointName, endpoint: Option<Arc<Resource>>) {
+    pub(crate) fn set_endpoint(&mut self, name: &EndpointId, endpoint: Option<Arc<Resource>>) {
         match endpoint {
             Some(endpoint) => {
                 let placed = self
@@ -98,7 +105,7 @@ impl PolicyResolver {
     }
 
     /// A policy begins to apply to an endpoint.
-    pub(crate) fn place(&mut self, endpoint: &HostEndpointName, id: &PolicyId, placement: &Placement) {
+    pub(crate) fn place(&mut self, endpoint: &EndpointId, id: &PolicyId, placement: &Placement) {
         let Some(placed) = self.endpoints.get_mut(endpoint) else { return };
         let tier = placed.tiers.entry(placement.tier.clone()).or_default();
         tier.insert((placement.order, id.clone()), placement.role);
@@ -106,7 +113,7 @@ impl PolicyResolver {
     }
 
     /// A policy ceases to apply to an endpoint.
-    pub(crate) fn displace(&mut self, endpoint: &HostEndpointName, id: &PolicyId, placement: &Placement) {
+    pub(crate) fn displace(&mut self, endpoint: &EndpointId, id: &PolicyId, placement: &Placement) {
         let Some(placed) = self.endpoints.get_mut(endpoint) else { return };
         let Some(tier) = placed.tiers.get_mut(&placement.tier) else { return };
         tier.remove(&(placement.order, id.clone()));
@@ -116,19 +123,25 @@ impl PolicyResolver {
         self.touched.insert(endpoint.clone());
     }
 
-    /// Endpoints that may have changed since the last call; `None` where they are gone.
-    pub(crate) fn flush(&mut self) -> Vec<(HostEndpointName, Option<Arc<Endpoint>>)> {
-        let touched = std::mem::take(&mut self.touched);
-        touched
-            .into_iter()
-            .map(|name| {
-                let endpoint = self.endpoints.get(&name).and_then(|placed| self.resolve(placed));
-                (name, endpoint.map(Arc::new))
-            })
-            .collect()
+    /// What may have changed since the last call.
+    pub(crate) fn flush(&mut self) -> EndpointChanges {
+        let mut changes = EndpointChanges::default();
+        for id in std::mem::take(&mut self.touched) {
+            let placed = self.endpoints.get(&id);
+            match id {
+                EndpointId::Host(name) => {
+                    changes.hosts.push((name, placed.and_then(|placed| self.host(placed)).map(Arc::new)));
+                }
+                EndpointId::Workload(name) => {
+                    let workload = placed.and_then(|placed| self.workload(placed));
+                    changes.workloads.push((name, workload.map(Arc::new)));
+                }
+            }
+        }
+        changes
     }
 
-    fn resolve(&self, placed: &Placed) -> Option<Endpoint> {
+    fn host(&self, placed: &Placed) -> Option<Endpoint> {
         let Resource::HostEndpoint(HostEndpoint { interface, valid, profiles, .. }) = &*placed.endpoint
         else {
             return None;
@@ -142,15 +155,35 @@ impl PolicyResolver {
             untracked: Vec::new(),
             pre_dnat: Vec::new(),
         };
-        for name in self.in_order(placed) {
+        for lists in self.lists(placed) {
+            append(lists.normal, &mut endpoint.normal);
+            append(lists.forward, &mut endpoint.forward);
+            append(lists.untracked, &mut endpoint.untracked);
+            append(lists.pre_dnat, &mut endpoint.pre_dnat);
+        }
+        Some(endpoint)
+    }
+
+    /// Untracked and pre-DNAT policy is the host's and never a workload's, as in the reference.
+    fn workload(&self, placed: &Placed) -> Option<Workload> {
+        let Resource::WorkloadEndpoint(WorkloadEndpoint { interface, profiles, .. }) = &*placed.endpoint
+        else {
+            return None;
+        };
+        let mut tiers = Vec::new();
+        self.lists(placed).for_each(|lists| append(lists.normal, &mut tiers));
+        Some(Workload { interface: interface.clone()?, profiles: profiles.clone(), tiers })
+    }
+
+    fn lists<'a>(&'a self, placed: &'a Placed) -> impl Iterator<Item = Lists> + 'a {
+        self.in_order(placed).into_iter().map(|name| {
             let default_action = self.tiers.get(name).map_or(TierDefault::Deny, |tier| tier.default_action);
             let mut lists = Lists::new(name, default_action);
             for ((_, id), role) in &placed.tiers[name] {
                 lists.add(id, *role);
             }
-            lists.append_to(&mut endpoint);
-        }
-        Some(endpoint)
+            lists
+        })
     }
 
     /// The tiers that an endpoint has policies in: those that exist, by order and name, then the others by name.
@@ -205,18 +238,11 @@ impl Lists {
             }
         }
     }
+}
 
-    fn append_to(self, endpoint: &mut Endpoint) {
-        let lists = [
-            (self.normal, &mut endpoint.normal),
-            (self.forward, &mut endpoint.forward),
-            (self.untracked, &mut endpoint.untracked),
-            (self.pre_dnat, &mut endpoint.pre_dnat),
-        ];
-        for (tier, list) in lists {
-            if !tier.ingress.is_empty() || !tier.egress.is_empty() {
-                list.push(tier);
-            }
-        }
+/// A tier without policy takes no part.
+fn append(tier: Tier, list: &mut Vec<Tier>) {
+    if !tier.ingress.is_empty() || !tier.egress.is_empty() {
+        list.push(tier);
     }
 }

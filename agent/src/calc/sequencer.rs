@@ -2,11 +2,11 @@
 //!
 //! Drops what would tell nothing new. Decides nothing else.
 
-use super::{active_policies::RuleChanges, ip_sets::SetChanges};
+use super::{active_policies::RuleChanges, ip_sets::SetChanges, policy_resolver::EndpointChanges};
 use proto::{
-    id::{HostEndpointName, PolicyId, ProfileName},
+    id::{HostEndpointName, PolicyId, ProfileName, WorkloadName},
     settings::Settings,
-    update::{Endpoint, Policy, Profile, Update},
+    update::{Endpoint, Policy, Profile, Update, Workload},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,7 +16,8 @@ pub(crate) struct Sequencer {
     settings: Option<Arc<Settings>>,
     policies: BTreeMap<PolicyId, Arc<Policy>>,
     profiles: BTreeMap<ProfileName, Arc<Profile>>,
-    endpoints: BTreeMap<HostEndpointName, Arc<Endpoint>>,
+    hosts: BTreeMap<HostEndpointName, Arc<Endpoint>>,
+    workloads: BTreeMap<WorkloadName, Arc<Workload>>,
     in_sync: bool,
 }
 
@@ -25,7 +26,7 @@ pub(crate) struct Changes {
     pub(crate) settings: Arc<Settings>,
     pub(crate) sets: SetChanges,
     pub(crate) rules: RuleChanges,
-    pub(crate) endpoints: Vec<(HostEndpointName, Option<Arc<Endpoint>>)>,
+    pub(crate) endpoints: EndpointChanges,
 }
 
 impl Sequencer {
@@ -46,8 +47,11 @@ impl Sequencer {
         let RuleChanges { policies, profiles } = changes.rules;
         let policies_gone = told(&mut self.policies, policies, &mut updates, Update::Policy);
         let profiles_gone = told(&mut self.profiles, profiles, &mut updates, Update::Profile);
-        let endpoints_gone = told(&mut self.endpoints, changes.endpoints, &mut updates, Update::Endpoint);
-        updates.extend(endpoints_gone.into_iter().map(Update::EndpointRemoved));
+        let EndpointChanges { hosts, workloads } = changes.endpoints;
+        let hosts_gone = told(&mut self.hosts, hosts, &mut updates, Update::Endpoint);
+        let workloads_gone = told(&mut self.workloads, workloads, &mut updates, Update::Workload);
+        updates.extend(workloads_gone.into_iter().map(Update::WorkloadRemoved));
+        updates.extend(hosts_gone.into_iter().map(Update::EndpointRemoved));
         updates.extend(profiles_gone.into_iter().map(Update::ProfileRemoved));
         updates.extend(policies_gone.into_iter().map(Update::PolicyRemoved));
         updates.extend(removed.into_iter().map(Update::SetRemoved));

@@ -87,6 +87,7 @@ impl Bench {
         assert_eq!(self.replica.settings, self.settings);
         let expected = from_scratch::enforced(&self.world, HERE).0;
         assert_eq!(self.replica.enforced.endpoints, expected.endpoints);
+        assert_eq!(self.replica.enforced.workloads, expected.workloads);
         assert_eq!(self.replica.enforced.policies, expected.policies);
         assert_eq!(self.replica.enforced.profiles, expected.profiles);
         assert_eq!(self.replica.enforced.sets, expected.sets);

@@ -106,6 +106,8 @@ impl Resolved {
                 "RETURN" => EndpointToHostAction::Return,
                 _ => EndpointToHostAction::Drop,
             },
+            vxlan_from_workloads: self.is("AllowVXLANPacketsFromWorkloads"),
+            ipip_from_workloads: self.is("AllowIPIPPacketsFromWorkloads"),
             deny: match self.text(self.of_pair("NftablesFilterDenyAction", "IptablesFilterDenyAction")) {
                 "REJECT" => DenyAction::Reject,
                 _ => DenyAction::Drop,

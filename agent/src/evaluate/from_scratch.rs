@@ -5,12 +5,12 @@
 //! tests, and for an operator's question.
 
 use proto::{
-    id::{HostEndpointName, PolicyId, ProfileName, SetId, TierName},
+    id::{HostEndpointName, PolicyId, ProfileName, SetId, TierName, WorkloadName},
     key::ResourceKey,
-    resource::{Category, HostEndpoint, LabelMap, PolicySpec, ProfileSpec, Resource},
+    resource::{Category, LabelMap, PolicySpec, ProfileSpec, Resource},
     rule::{Action, Port, Protocol, Rule, SelectorSide, SetSide},
     selector::Selector,
-    update::{Endpoint, InterfaceMatch, Member, Policy, Profile, SetKind, Tier, TierDefault},
+    update::{Endpoint, Member, Policy, Profile, SetKind, Tier, TierDefault, Workload},
 };
 use std::{
     cmp::Ordering,
@@ -29,6 +29,7 @@ pub struct Enforced {
     pub policies: BTreeMap<PolicyId, Policy>,
     pub profiles: BTreeMap<ProfileName, Profile>,
     pub endpoints: BTreeMap<HostEndpointName, Endpoint>,
+    pub workloads: BTreeMap<WorkloadName, Workload>,
 }
 
 /// What a set stands for: the addresses of what a selector picks, or a named port of theirs.
@@ -44,12 +45,7 @@ pub struct Definition {
 pub fn enforced(resources: &Resources, hostname: &str) -> (Enforced, BTreeMap<SetId, Definition>) {
     let mut scratch = Scratch { world: resources, out: Enforced::default(), definitions: BTreeMap::new() };
     for (key, resource) in resources {
-        if let Resource::HostEndpoint(endpoint) = &**resource
-            && endpoint.node.as_str() == hostname
-            && let Some(interface) = &endpoint.interface
-        {
-            scratch.endpoint(HostEndpointName::new(key.name.clone()), (resource, endpoint), interface);
-        }
+        scratch.endpoint(key, resource, hostname);
     }
     (scratch.out, scratch.definitions)
 }
@@ -61,12 +57,53 @@ struct Scratch<'a> {
 }
 
 impl Scratch<'_> {
-    fn endpoint(
-        &mut self,
-        name: HostEndpointName,
-        (resource, endpoint): (&Resource, &HostEndpoint),
-        interface: &InterfaceMatch,
-    ) {
+    /// What is enforced for the sake of one endpoint, where it is one of this node and has a link.
+    fn endpoint(&mut self, key: &ResourceKey, resource: &Resource, hostname: &str) {
+        let normal = &[Category::Normal, Category::NormalAndForward];
+        let profiles = match resource {
+            Resource::HostEndpoint(endpoint) if endpoint.node.as_str() == hostname => {
+                let Some(interface) = endpoint.interface.clone() else { return };
+                let policies = self.policies_of(resource);
+                let computed = Endpoint {
+                    interface,
+                    valid: endpoint.valid,
+                    profiles: endpoint.profiles.clone(),
+                    normal: self.lists(&policies, normal, None),
+                    forward: self.lists(&policies, &[Category::NormalAndForward], None),
+                    untracked: self.lists(&policies, &[Category::Untracked], Some(TierDefault::Pass)),
+                    pre_dnat: self.lists(&policies, &[Category::PreDnat], Some(TierDefault::Pass)),
+                };
+                self.out.endpoints.insert(HostEndpointName::new(key.name.clone()), computed);
+                &endpoint.profiles
+            }
+            Resource::WorkloadEndpoint(endpoint) if endpoint.node.as_str() == hostname => {
+                let Some(interface) = endpoint.interface.clone() else { return };
+                let policies = self.policies_of(resource);
+                let tiers = self.lists(&policies, normal, None);
+                let name = format!("{}/{}", key.namespace.as_deref().unwrap_or_default(), key.name);
+                let computed = Workload { interface, profiles: endpoint.profiles.clone(), tiers };
+                self.out.workloads.insert(WorkloadName::new(name), computed);
+                &endpoint.profiles
+            }
+            _ => return,
+        };
+        for policy in self.policies_of(resource) {
+            let governed = |yes, rules: &[Rule<SelectorSide>]| if yes { rules.to_vec() } else { vec![] };
+            let ingress = self.rules(&governed(policy.ingress_governed, &policy.ingress));
+            let egress = self.rules(&governed(policy.egress_governed, &policy.egress));
+            self.out.policies.insert(policy.id, Policy { tier: policy.tier, ingress, egress });
+        }
+        for name in profiles {
+            if let Some(profile) = profile(self.world, name) {
+                let ingress = self.rules(&profile.ingress);
+                let egress = self.rules(&profile.egress);
+                self.out.profiles.insert(name.clone(), Profile { ingress, egress });
+            }
+        }
+    }
+
+    /// Policies that govern something of an endpoint, in the order of evaluation within a tier.
+    fn policies_of(&self, resource: &Resource) -> Vec<PolicySpec> {
         let labels = labels(self.world, resource);
         let mut policies: Vec<PolicySpec> = Vec::new();
         for resource in self.world.values() {
@@ -81,51 +118,36 @@ impl Scratch<'_> {
             let key = |policy: &PolicySpec| (policy.order.unwrap_or(f64::INFINITY), policy.id.clone());
             key(a).partial_cmp(&key(b)).unwrap_or(Ordering::Equal)
         });
+        policies
+    }
+
+    /// The policies of some categories by tier, in order.
+    fn lists(
+        &self,
+        policies: &[PolicySpec],
+        categories: &[Category],
+        forced: Option<TierDefault>,
+    ) -> Vec<Tier> {
         let mut tiers: Vec<TierName> = policies.iter().map(|policy| policy.tier.clone()).collect();
         tiers.sort_by(|a, b| self.tier_rank(a).partial_cmp(&self.tier_rank(b)).unwrap_or(Ordering::Equal));
         tiers.dedup();
-        let lists = |categories: &[Category], forced: Option<TierDefault>| -> Vec<Tier> {
-            let governing = |tier: &TierName, direction: fn(&PolicySpec) -> bool| -> Vec<PolicyId> {
-                policies
-                    .iter()
-                    .filter(|p| p.tier == *tier && categories.contains(&p.category) && direction(p))
-                    .map(|p| p.id.clone())
-                    .collect()
-            };
-            tiers
+        let governing = |tier: &TierName, direction: fn(&PolicySpec) -> bool| -> Vec<PolicyId> {
+            policies
                 .iter()
-                .map(|tier| Tier {
-                    name: tier.clone(),
-                    default_action: forced.unwrap_or(self.tier(tier).map_or(TierDefault::Deny, |t| t.1)),
-                    ingress: governing(tier, |p| p.ingress_governed),
-                    egress: governing(tier, |p| p.egress_governed),
-                })
-                .filter(|tier| !(tier.ingress.is_empty() && tier.egress.is_empty()))
+                .filter(|p| p.tier == *tier && categories.contains(&p.category) && direction(p))
+                .map(|p| p.id.clone())
                 .collect()
         };
-        let computed = Endpoint {
-            interface: interface.clone(),
-            valid: endpoint.valid,
-            profiles: endpoint.profiles.clone(),
-            normal: lists(&[Category::Normal, Category::NormalAndForward], None),
-            forward: lists(&[Category::NormalAndForward], None),
-            untracked: lists(&[Category::Untracked], Some(TierDefault::Pass)),
-            pre_dnat: lists(&[Category::PreDnat], Some(TierDefault::Pass)),
-        };
-        self.out.endpoints.insert(name, computed);
-        for policy in policies {
-            let governed = |yes, rules: &[Rule<SelectorSide>]| if yes { rules.to_vec() } else { vec![] };
-            let ingress = self.rules(&governed(policy.ingress_governed, &policy.ingress));
-            let egress = self.rules(&governed(policy.egress_governed, &policy.egress));
-            self.out.policies.insert(policy.id, Policy { tier: policy.tier, ingress, egress });
-        }
-        for name in &endpoint.profiles {
-            if let Some(profile) = profile(self.world, name) {
-                let ingress = self.rules(&profile.ingress);
-                let egress = self.rules(&profile.egress);
-                self.out.profiles.insert(name.clone(), Profile { ingress, egress });
-            }
-        }
+        tiers
+            .iter()
+            .map(|tier| Tier {
+                name: tier.clone(),
+                default_action: forced.unwrap_or(self.tier(tier).map_or(TierDefault::Deny, |t| t.1)),
+                ingress: governing(tier, |p| p.ingress_governed),
+                egress: governing(tier, |p| p.egress_governed),
+            })
+            .filter(|tier| !(tier.ingress.is_empty() && tier.egress.is_empty()))
+            .collect()
     }
 
     fn tier(&self, name: &TierName) -> Option<(f64, TierDefault)> {

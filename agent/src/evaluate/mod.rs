@@ -49,6 +49,7 @@ impl Evaluation {
             policies: enforced.policies.into_iter().map(|(id, p)| (id, Arc::new(p))).collect(),
             profiles: enforced.profiles.into_iter().map(|(name, p)| (name, Arc::new(p))).collect(),
             endpoints: enforced.endpoints.into_iter().map(|(name, e)| (name, Arc::new(e))).collect(),
+            workloads: enforced.workloads.into_iter().map(|(name, w)| (name, Arc::new(w))).collect(),
             governed: resolution.dispatch.clone(),
             wildcard: resolution.wildcard.clone(),
             local: Some(links.iter().flat_map(|(_, link)| link.addresses()).collect()),

@@ -12,9 +12,11 @@ pub fn stage(stage: Stage) -> &'static str {
     match stage {
         Stage::UntrackedIn => "untracked policy, before connection tracking",
         Stage::PreDnat => "pre-DNAT policy, before the destination is translated",
+        Stage::InputFromWorkload | Stage::ForwardFromWorkload => "egress policy of the local workload",
         Stage::Input => "policy for traffic to this host",
         Stage::ForwardIn => "applyOnForward policy, incoming side",
         Stage::ForwardOut => "applyOnForward policy, outgoing side",
+        Stage::ForwardToWorkload => "ingress policy of the local workload",
         Stage::UntrackedOut => "untracked policy, before connection tracking",
         Stage::Output => "policy for traffic of this host",
         Stage::Postrouting => "policy for traffic of this host whose destination was translated",
@@ -28,6 +30,7 @@ pub fn governor(trial: &StageTrial) -> String {
         Governor::Wildcard(name) => {
             format!("host endpoint {name}, for all interfaces, governs {}", trial.link)
         }
+        Governor::Workload(name) => format!("workload endpoint {name} has {}", trial.link),
         Governor::None => format!("interface {}", trial.link),
     }
 }
@@ -45,7 +48,7 @@ pub fn outcome(outcome: Outcome) -> &'static str {
 /// Why.
 pub fn reason(trial: &StageTrial) -> String {
     match &trial.reason {
-        Reason::NothingEnforced => "no host endpoint of this node governs any interface".into(),
+        Reason::NothingEnforced => "no endpoint of this node governs any interface".into(),
         Reason::Ungoverned => "no host endpoint polices it here".into(),
         Reason::Ipv6Off => "Ipv6Support is off, so IPv6 is not policed".into(),
         Reason::Established => "the connection is established (or the packet related to one)".into(),
@@ -71,9 +74,9 @@ pub fn reason(trial: &StageTrial) -> String {
         }
         Reason::MissingPolicy(policy) => format!("policy {policy} is not known, which denies"),
         Reason::MissingProfile(profile) => {
-            format!("profile {profile}, which the host endpoint lists, does not exist, which denies")
+            format!("profile {profile}, which the endpoint lists, does not exist, which denies")
         }
-        Reason::EndOfEndpoint => "no policy and no profile of the host endpoint allows it".into(),
+        Reason::EndOfEndpoint => "no policy and no profile of the endpoint allows it".into(),
         Reason::EndOfPolicies => "no policy of this stage decided, which denies nothing here".into(),
         Reason::NoForwardPolicy => {
             "no policy with applyOnForward applies to the host endpoint, so forwarded traffic is not policed"
@@ -89,6 +92,13 @@ pub fn reason(trial: &StageTrial) -> String {
         }
         Reason::WorkloadIcmpV6 => "ICMPv6 that a workload's link needs".into(),
         Reason::ToWorkload => "from the host to a local workload, which is never policed here".into(),
+        Reason::UnknownWorkload => {
+            "by its name the interface is a workload's (InterfacePrefix), and no workload endpoint has it"
+                .into()
+        }
+        Reason::TunnelFromWorkload(name) => {
+            format!("a workload may not send {name} (Allow{name}PacketsFromWorkloads)")
+        }
         Reason::AllowedBy(stage) => format!("the stage {} has allowed it for this one too", stage.as_str()),
         Reason::Rerouted => "the destination was translated: judged where it leaves".into(),
         Reason::Encapsulation { name, known: true } => format!("{name} between hosts, which is exempt"),

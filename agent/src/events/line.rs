@@ -26,6 +26,8 @@ pub struct Rule {
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    workload: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     direction: Option<String>,
     /// Counts from 0 in the stored list.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,6 +66,7 @@ impl Rule {
         let name = match words.as_slice() {
             ["end", "of", "tier", name, _] => (&mut self.tier, name),
             ["end", "of", "endpoint", name, _] => (&mut self.endpoint, name),
+            ["end", "of", "workload", name, _] => (&mut self.workload, name),
             ["unknown", "policy", name] => (&mut self.policy, name),
             ["unknown", "profile", name] => (&mut self.profile, name),
             _ => return,
@@ -165,6 +168,12 @@ mod tests {
                 "D end of endpoint e egress",
                 json!({"event": "deny", "rule": "end of endpoint e egress", "endpoint": "e",
                        "direction": "egress"}),
+            ),
+            (
+                "the end of a workload",
+                "D end of workload ns/w ingress",
+                json!({"event": "deny", "rule": "end of workload ns/w ingress", "workload": "ns/w",
+                       "direction": "ingress"}),
             ),
             (
                 "a policy that is not known",

@@ -28,6 +28,11 @@ impl Names {
                     endpoint.profiles.iter().for_each(|profile| self.add(profile.as_str()));
                 }
                 Update::EndpointRemoved(name) => self.remove(name.as_str()),
+                Update::Workload(name, workload) => {
+                    self.add(name.as_str());
+                    workload.profiles.iter().for_each(|profile| self.add(profile.as_str()));
+                }
+                Update::WorkloadRemoved(name) => self.remove(name.as_str()),
                 Update::Settings(_)
                 | Update::SetAdded(..)
                 | Update::SetChanged { .. }

@@ -12,6 +12,7 @@ pub struct Touched {
     settings: bool,
     links: bool,
     endpoints: BTreeSet<String>,
+    workloads: BTreeSet<String>,
     policies: BTreeSet<String>,
     profiles: BTreeSet<String>,
     /// Of sets: how many came and went.
@@ -25,6 +26,9 @@ impl Touched {
             Update::Settings(_) => self.settings = true,
             Update::Endpoint(name, _) | Update::EndpointRemoved(name) => {
                 self.endpoints.insert(name.to_string());
+            }
+            Update::Workload(name, _) | Update::WorkloadRemoved(name) => {
+                self.workloads.insert(name.to_string());
             }
             Update::Policy(id, _) | Update::PolicyRemoved(id) => {
                 self.policies.insert(id.to_string());
@@ -45,7 +49,7 @@ impl Touched {
 
     /// Whether nothing but members of sets came and went.
     pub fn only_members(&self) -> bool {
-        let named = [&self.endpoints, &self.policies, &self.profiles];
+        let named = [&self.endpoints, &self.workloads, &self.policies, &self.profiles];
         !self.settings && !self.links && named.iter().all(|names| names.is_empty())
     }
 }
@@ -58,6 +62,7 @@ impl fmt::Display for Touched {
         }
         let named = [
             ("host endpoint", "host endpoints", &self.endpoints),
+            ("workload endpoint", "workload endpoints", &self.workloads),
             ("policy", "policies", &self.policies),
             ("profile", "profiles", &self.profiles),
         ];

@@ -6,6 +6,7 @@ use super::{
     endpoint,
     rule::is_family,
     spec::{Spec, StageKind, Traffic},
+    workload,
 };
 use crate::{
     lists::Lists,
@@ -17,15 +18,19 @@ use proto::{
 };
 
 /// Where a stage is hooked in. The untracked stages come before connection tracking (−200), pre-DNAT before DNAT
-/// (−100), the others where filters are expected; `forward-out` behind `forward-in`.
+/// (−100), the others where filters are expected; `forward-out` behind `forward-in`, workloads' policy behind both and
+/// before `input`, where `DefaultEndpointToHostAction` may drop what that policy rejects.
 pub(super) fn base(stage: Stage) -> Base {
     let (hook, priority) = match stage {
         Stage::UntrackedIn => (Hook::Prerouting, -300),
         Stage::UntrackedOut => (Hook::Output, -300),
         Stage::PreDnat => (Hook::Prerouting, -150),
+        Stage::InputFromWorkload => (Hook::Input, -1),
         Stage::Input => (Hook::Input, 0),
         Stage::ForwardIn => (Hook::Forward, 0),
         Stage::ForwardOut => (Hook::Forward, 1),
+        Stage::ForwardFromWorkload => (Hook::Forward, 2),
+        Stage::ForwardToWorkload => (Hook::Forward, 3),
         Stage::Output => (Hook::Output, 0),
         Stage::Postrouting => (Hook::Postrouting, -150),
     };
@@ -35,8 +40,17 @@ pub(super) fn base(stage: Stage) -> Base {
 /// By which link a stage dispatches: ingress the incoming, egress the outgoing.
 fn direction(stage: Stage) -> Direction {
     match stage {
-        Stage::UntrackedIn | Stage::PreDnat | Stage::Input | Stage::ForwardIn => Direction::Ingress,
-        Stage::UntrackedOut | Stage::ForwardOut | Stage::Output | Stage::Postrouting => Direction::Egress,
+        Stage::UntrackedIn
+        | Stage::PreDnat
+        | Stage::InputFromWorkload
+        | Stage::Input
+        | Stage::ForwardIn
+        | Stage::ForwardFromWorkload => Direction::Ingress,
+        Stage::UntrackedOut
+        | Stage::ForwardOut
+        | Stage::ForwardToWorkload
+        | Stage::Output
+        | Stage::Postrouting => Direction::Egress,
     }
 }
 
@@ -88,6 +102,7 @@ impl Inputs {
             Spec::Endpoint { name, direction, traffic: Traffic::Forwarded, kind } => {
                 self.forward_chain(name, *direction, *kind)
             }
+            Spec::Workload(link, direction) => self.workload_chain(link, *direction),
             Spec::Tier(tier) => self.tier_chain(tier, lists),
             Spec::Group(group) => self.group_chain(group),
             Spec::Policy(id, direction, kind) => self.policy_chain(id, (*direction, *kind), lists),
@@ -95,11 +110,12 @@ impl Inputs {
             Spec::Failsafe(direction) => self.failsafe_chain(*direction),
             Spec::UntrackedFailsafe(direction) => self.untracked_failsafe_chain(*direction),
             Spec::EssentialIcmpV6 => endpoint::essential_icmpv6_chain(),
+            Spec::WorkloadIcmpV6 => workload::icmpv6_chain(),
             Spec::WorkloadToHost => self.workload_to_host_chain(),
         }
     }
 
-    /// The chain of an endpoint in a stage.
+    /// The chain of a host endpoint in a stage.
     pub(super) fn endpoint_spec(&self, name: &HostEndpointName, stage: Stage) -> Spec {
         let traffic = match stage {
             Stage::ForwardIn | Stage::ForwardOut => Traffic::Forwarded,
@@ -112,15 +128,22 @@ impl Inputs {
     fn base_chain(&self, stage: Stage, lists: &Lists) -> Draft {
         let mut draft = Draft::base(base(stage));
         self.first_rules(stage, lists, &mut draft);
-        if !self.dispatches(stage) {
+        let judges = self.dispatches(stage);
+        if !judges && !(stage == Stage::Input && self.polices_workloads()) {
             return draft;
         }
         if !self.settings.ipv6 {
             accept([is_family(Family::V6)], "Ipv6Support is off", &mut draft);
         }
         self.stage_rules(stage, lists, &mut draft);
+        if !judges {
+            return draft;
+        }
         let direction = direction(stage);
         draft.push([Statement::Dispatch { direction, map: SetName::Dispatch(stage) }], "");
+        if stage.is_of_workloads() {
+            self.deny_unknown_workloads(direction, &mut draft);
+        }
         if let Some(wildcard) = self.wildcard_of(stage) {
             self.beside_wildcard(stage, &mut draft);
             draft.goto([], &self.endpoint_spec(wildcard, stage), "wildcard endpoint");
@@ -139,7 +162,9 @@ impl Inputs {
                 }
                 self.vxlan_notrack(draft);
             }
-            Stage::Input => self.established_and_tunnels_in(established, lists, draft),
+            Stage::InputFromWorkload | Stage::Input => {
+                self.established_and_tunnels_in(established, lists, draft)
+            }
             _ => accept([established], "established", draft),
         }
     }
@@ -156,6 +181,8 @@ impl Inputs {
         let mask = match stage {
             Stage::Input | Stage::ForwardIn => untracked | pre_dnat,
             Stage::PreDnat | Stage::Output => untracked,
+            // Workloads' policy is asked whatever host endpoints' allows.
+            Stage::InputFromWorkload | Stage::ForwardFromWorkload | Stage::ForwardToWorkload => 0,
             Stage::UntrackedIn | Stage::UntrackedOut | Stage::ForwardOut | Stage::Postrouting => 0,
         };
         if mask != 0 {
@@ -167,6 +194,7 @@ impl Inputs {
     fn stage_rules(&self, stage: Stage, lists: &Lists, draft: &mut Draft) {
         let Marks { rerouted: bit, pre_dnat, .. } = self.marks();
         match stage {
+            Stage::InputFromWorkload => self.accept_workload_icmpv6(draft),
             Stage::Input => {
                 for name in self.workload_links() {
                     let link = Statement::Link { direction: Direction::Ingress, name, equal: true };
@@ -196,6 +224,7 @@ impl Inputs {
                 draft.push([clear(bit)], "judged here");
             }
             Stage::ForwardOut | Stage::UntrackedIn | Stage::UntrackedOut => {}
+            Stage::ForwardFromWorkload | Stage::ForwardToWorkload => {}
         }
     }
 
@@ -216,12 +245,6 @@ impl Inputs {
             let link = Statement::Link { direction: Direction::Egress, name, equal: true };
             accept([link], comment, draft);
         }
-    }
-
-    /// The names of workloads' links. A prefix that is as long as no name can be matches nothing.
-    fn workload_links(&self) -> impl Iterator<Item = LinkMatch> + '_ {
-        let possible = |prefix: &&String| (1..=15).contains(&prefix.len());
-        self.settings.workload_prefixes.iter().filter(possible).cloned().map(LinkMatch::Prefix)
     }
 }
 

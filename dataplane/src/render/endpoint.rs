@@ -12,10 +12,10 @@ use super::{
 use crate::ruleset::{Comparison, Field, Rule, Statement, Value, Verdict, ct_state};
 use ipnet::IpNet;
 use proto::{
-    id::HostEndpointName,
+    id::{HostEndpointName, ProfileName},
     rule::{Direction, Family, PortRange, Protocol},
-    settings::{EndpointToHostAction, EssentialIcmpV6},
-    update::{Endpoint, Tier, TierDefault},
+    settings::EssentialIcmpV6,
+    update::{Tier, TierDefault},
 };
 use std::{
     collections::BTreeMap,
@@ -27,8 +27,6 @@ use std::{
 const NEIGHBOUR_DISCOVERY: [u8; 4] = [133, 134, 135, 136];
 /// Multicast listener discovery (RFC 2710, RFC 3810).
 const LISTENER_DISCOVERY: [u8; 4] = [130, 131, 132, 143];
-/// What workloads may send to the host whatever `DefaultEndpointToHostAction` says, as in the reference.
-const WORKLOAD_ICMPV6: [u8; 6] = [130, 131, 132, 133, 135, 136];
 
 impl Inputs {
     /// The chain of an endpoint for traffic of this host.
@@ -46,7 +44,7 @@ impl Inputs {
             draft.jump([], &Spec::Failsafe(direction), "");
         }
         self.tiers(&endpoint.normal, direction, kind, &mut draft);
-        if self.profiles(endpoint, direction, kind, &mut draft) {
+        if self.profiles(&endpoint.profiles, direction, kind, &mut draft) {
             let end = format!("end of endpoint {} {direction}", readable(name.as_str()));
             self.push_denial(kind, &end, &mut draft);
         }
@@ -100,7 +98,7 @@ impl Inputs {
         }
     }
 
-    fn drop_invalid(&self, kind: StageKind, draft: &mut Draft) {
+    pub(super) fn drop_invalid(&self, kind: StageKind, draft: &mut Draft) {
         if self.settings.drop_invalid {
             let mut statements = vec![Statement::CtState(ct_state::INVALID)];
             statements.extend(denial(&self.settings, self.deny(kind), "invalid"));
@@ -108,7 +106,7 @@ impl Inputs {
         }
     }
 
-    fn tiers(&self, tiers: &[Tier], direction: Direction, kind: StageKind, draft: &mut Draft) {
+    pub(super) fn tiers(&self, tiers: &[Tier], direction: Direction, kind: StageKind, draft: &mut Draft) {
         for tier in tiers {
             let policies = match direction {
                 Direction::Ingress => &tier.ingress,
@@ -129,14 +127,14 @@ impl Inputs {
     }
 
     /// Returns whether the chain goes on behind the profiles.
-    fn profiles(
+    pub(super) fn profiles(
         &self,
-        endpoint: &Endpoint,
+        profiles: &[ProfileName],
         direction: Direction,
         kind: StageKind,
         draft: &mut Draft,
     ) -> bool {
-        for name in &endpoint.profiles {
+        for name in profiles {
             match self.profiles.get(name) {
                 None => {
                     let why = format!("unknown profile {}", readable(name.as_str()));
@@ -209,25 +207,6 @@ impl Inputs {
             draft.rule(Rule { statements, comment: comment.clone() });
         }
     }
-
-    /// From and to workloads' links: ICMPv6 that a link needs, then `DefaultEndpointToHostAction`.
-    pub(super) fn workload_to_host_chain(&self) -> Draft {
-        let mut draft = Draft::default();
-        if self.settings.ipv6 {
-            for icmp_type in WORKLOAD_ICMPV6 {
-                let [family, protocol, icmp_type] = icmpv6(icmp_type);
-                let accept = Statement::Verdict(Verdict::Accept);
-                draft.push([family, protocol, icmp_type, accept], "workload ICMPv6");
-            }
-        }
-        let verdict = match self.settings.endpoint_to_host {
-            EndpointToHostAction::Drop => Verdict::Drop,
-            EndpointToHostAction::Return => Verdict::Return,
-            EndpointToHostAction::Accept => Verdict::Accept,
-        };
-        draft.push([Statement::Verdict(verdict)], "DefaultEndpointToHostAction");
-        draft
-    }
 }
 
 /// What a link needs to have IPv6 at all (D5). Hop limit 255 proves that a router has not forwarded it; listener
@@ -255,7 +234,7 @@ pub(super) fn essential_icmpv6_chain() -> Draft {
     draft
 }
 
-fn icmpv6(icmp_type: u8) -> [Statement; 3] {
+pub(super) fn icmpv6(icmp_type: u8) -> [Statement; 3] {
     [
         is_family(Family::V6),
         byte(Field::L4Proto, Protocol::ICMPV6.0, true),

@@ -93,7 +93,7 @@ impl Graph {
         }
         match spec {
             Spec::Tier(_) | Spec::Group(_) => drop(self.tiers.insert(name.clone())),
-            Spec::Endpoint { .. } => drop(self.endpoints.insert(name.clone())),
+            Spec::Endpoint { .. } | Spec::Workload(..) => drop(self.endpoints.insert(name.clone())),
             _ => {}
         }
         self.before.entry(name.clone()).or_insert(None);

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `base` | base chains: hooks, priorities, marks, dispatch |
 //! | `encapsulation` | tunnels between hosts |
-//! | `endpoint` | an endpoint's chains; failsafes, essential ICMPv6, workloads to the host |
+//! | `endpoint` | a host endpoint's chains; failsafes, essential ICMPv6 |
+//! | `workload` | local workloads: who has which link, their chains and stages |
 //! | `policy` | chains of policies, tiers and profiles |
 //! | `rule`, `criterion` | one policy rule as nftables rules |
 //! | `shared` | what all rules of a policy have in common |
@@ -30,6 +31,7 @@ mod shared;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod workload;
 mod world;
 
 use crate::{
@@ -50,6 +52,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+use workload::Workloads;
 
 /// What differs from the [`Changes`] taken before: applied to the ruleset of then, they give the ruleset of now.
 ///
@@ -88,6 +91,7 @@ struct Inputs {
     policies: BTreeMap<PolicyId, Arc<Policy>>,
     profiles: BTreeMap<ProfileName, Arc<Profile>>,
     endpoints: BTreeMap<HostEndpointName, Arc<Endpoint>>,
+    workloads: Workloads,
     governed: BTreeMap<IfName, HostEndpointName>,
     wildcard: Option<HostEndpointName>,
     /// The longest tier that is rendered without groups.
@@ -105,10 +109,11 @@ impl Inputs {
         self.governed.iter().filter(|(_, name)| self.endpoints.contains_key(*name))
     }
 
-    /// Whether an endpoint takes part in a stage: in those before routing only where it has policy for them, so that
-    /// without any they cost nothing (S7).
+    /// Whether a host endpoint takes part in a stage: in those before routing only where it has policy for them, so
+    /// that without any they cost nothing (S7).
     fn takes_part(&self, name: &HostEndpointName, stage: Stage) -> bool {
         self.endpoints.get(name).is_some_and(|endpoint| match stage {
+            stage if stage.is_of_workloads() => false,
             Stage::UntrackedIn | Stage::UntrackedOut => !endpoint.untracked.is_empty(),
             Stage::PreDnat => !endpoint.pre_dnat.is_empty(),
             _ => true,
@@ -129,7 +134,10 @@ impl Inputs {
 
     /// Whether any endpoint judges in a stage, so that it has a dispatch map.
     fn dispatches(&self, stage: Stage) -> bool {
-        self.links_of(stage).next().is_some() || self.wildcard_of(stage).is_some()
+        match stage.is_of_workloads() {
+            true => self.polices_workloads(),
+            false => self.links_of(stage).next().is_some() || self.wildcard_of(stage).is_some(),
+        }
     }
 
     fn has_untracked(&self) -> bool {
@@ -142,7 +150,7 @@ impl Inputs {
             self.dispatches(stage)
                 || match stage {
                     Stage::UntrackedIn | Stage::UntrackedOut => self.has_vxlan(),
-                    Stage::Input => self.has_tunnels(),
+                    Stage::Input => self.has_tunnels() || self.polices_workloads(),
                     _ => false,
                 }
         })
@@ -178,6 +186,7 @@ impl Inputs {
             let stages = Stage::ALL.into_iter().filter(|&stage| self.takes_part(name, stage));
             roots.extend(stages.map(|stage| self.endpoint_spec(name, stage)));
         }
+        roots.extend(self.workload_roots());
         roots.into_iter().map(|spec| (spec.chain_name(), spec)).collect()
     }
 }
@@ -252,6 +261,8 @@ impl Renderer {
             Update::ProfileRemoved(name) => self.set_profile(name, None),
             Update::Endpoint(name, endpoint) => self.set_endpoint(name, Some(endpoint)),
             Update::EndpointRemoved(name) => self.set_endpoint(name, None),
+            Update::Workload(name, workload) => self.set_workload(name, Some(workload)),
+            Update::WorkloadRemoved(name) => self.set_workload(name, None),
             Update::InSync => {}
         }
     }
@@ -345,7 +356,10 @@ impl Renderer {
             let entry = |(link, name): (&IfName, &HostEndpointName)| {
                 (link.clone(), self.inputs.endpoint_spec(name, stage).chain_name())
             };
-            (stage, self.inputs.links_of(stage).map(entry).collect())
+            match stage.is_of_workloads() {
+                true => (stage, self.inputs.workload_entries(stage)),
+                false => (stage, self.inputs.links_of(stage).map(entry).collect()),
+            }
         };
         Stage::ALL.into_iter().filter(|&stage| self.inputs.dispatches(stage)).map(entries).collect()
     }
@@ -403,10 +417,13 @@ impl Renderer {
         for direction in Direction::BOTH {
             let is_empty = |profile: &Arc<Profile>| profile_rules(profile, direction).is_empty();
             if old.as_ref().map(is_empty) != new.map(is_empty) {
-                let endpoints = &self.inputs.endpoints;
+                let Inputs { endpoints, workloads, .. } = &self.inputs;
                 self.graph.touch_where(|spec| match spec {
                     Spec::Endpoint { name: endpoint, traffic: Traffic::Local, .. } => {
                         endpoints.get(endpoint).is_some_and(|endpoint| endpoint.profiles.contains(name))
+                    }
+                    Spec::Workload(link, _) => {
+                        workloads.of(link).is_some_and(|(_, workload)| workload.profiles.contains(name))
                     }
                     _ => false,
                 });
@@ -427,7 +444,7 @@ impl Renderer {
         if old.as_ref().map(takes_part) != new.map(takes_part) {
             self.roots_touched = true;
         }
-        for stage in Stage::ALL {
+        for stage in Stage::ALL.into_iter().filter(|stage| !stage.is_of_workloads()) {
             self.graph.touch(self.inputs.endpoint_spec(name, stage).chain_name());
         }
     }

@@ -4,7 +4,7 @@
 use super::comment;
 use crate::ruleset::{ChainName, Stage};
 use proto::{
-    id::{HostEndpointName, PolicyId, ProfileName, SetId, TierName},
+    id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId, TierName},
     rule::Direction,
     settings::{DenyAction, Settings},
 };
@@ -100,6 +100,8 @@ pub(super) enum Spec {
     Conntrack,
     /// `fh-`, `th-`, `fhfw-`, `thfw-`.
     Endpoint { name: HostEndpointName, direction: Direction, traffic: Traffic, kind: StageKind },
+    /// `tw-`, `fw-`: of the workload that has this link.
+    Workload(IfName, Direction),
     /// `ti-`, `to-`.
     Tier(Arc<TierSpec>),
     /// `gi-`, `go-`: a run of policies of a long tier.
@@ -114,6 +116,8 @@ pub(super) enum Spec {
     UntrackedFailsafe(Direction),
     /// `essential-icmpv6` (D5).
     EssentialIcmpV6,
+    /// `wl-icmpv6`.
+    WorkloadIcmpV6,
     /// `wl-to-host`.
     WorkloadToHost,
 }
@@ -135,6 +139,9 @@ impl Spec {
                 };
                 named(kind.prefix(), stem, name.as_str())
             }
+            Self::Workload(link, direction) => {
+                named("", by_direction(*direction, "tw-", "fw-"), link.as_str())
+            }
             Self::Tier(tier) => tier.chain_name(by_direction(tier.direction, "ti-", "to-")),
             Self::Group(group) => group.chain_name(by_direction(group.direction, "gi-", "go-")),
             Self::Policy(id, direction, kind) => {
@@ -150,6 +157,7 @@ impl Spec {
                 ChainName::new(by_direction(*direction, "raw-failsafe-in", "raw-failsafe-out"))
             }
             Self::EssentialIcmpV6 => ChainName::new("essential-icmpv6"),
+            Self::WorkloadIcmpV6 => ChainName::new("wl-icmpv6"),
             Self::WorkloadToHost => ChainName::new("wl-to-host"),
         }
     }

@@ -17,6 +17,7 @@ impl Renderer {
             policies: inputs.policies.clone(),
             profiles: inputs.profiles.clone(),
             endpoints: inputs.endpoints.clone(),
+            workloads: inputs.workloads.all().clone(),
             governed: inputs.governed.clone(),
             wildcard: inputs.wildcard.clone(),
             local: None,

@@ -246,12 +246,18 @@ pub enum Stage {
     UntrackedOut,
     /// Mangle prerouting: pre-DNAT.
     PreDnat,
+    /// Input, before it: what local workloads send to the host.
+    InputFromWorkload,
     /// Input: normal ingress.
     Input,
     /// Forward, by incoming link.
     ForwardIn,
     /// Forward, by outgoing link.
     ForwardOut,
+    /// Forward, by incoming link: what local workloads send.
+    ForwardFromWorkload,
+    /// Forward, by outgoing link: what local workloads are sent.
+    ForwardToWorkload,
     /// Output: normal egress.
     Output,
     /// Postrouting: normal egress of locally generated traffic whose destination was translated.

@@ -5,13 +5,16 @@ use proto::rule::Family;
 
 impl Stage {
     /// All stages.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::UntrackedIn,
         Self::UntrackedOut,
         Self::PreDnat,
+        Self::InputFromWorkload,
         Self::Input,
         Self::ForwardIn,
         Self::ForwardOut,
+        Self::ForwardFromWorkload,
+        Self::ForwardToWorkload,
         Self::Output,
         Self::Postrouting,
     ];
@@ -22,12 +25,22 @@ impl Stage {
             Self::UntrackedIn => "untracked-in",
             Self::UntrackedOut => "untracked-out",
             Self::PreDnat => "pre-dnat",
+            Self::InputFromWorkload => "input-from-workload",
             Self::Input => "input",
             Self::ForwardIn => "forward-in",
             Self::ForwardOut => "forward-out",
+            Self::ForwardFromWorkload => "forward-from-workload",
+            Self::ForwardToWorkload => "forward-to-workload",
             Self::Output => "output",
             Self::Postrouting => "postrouting",
         }
+    }
+}
+
+impl Stage {
+    /// Whether it judges by workload endpoints; all others judge by host endpoints.
+    pub fn is_of_workloads(self) -> bool {
+        matches!(self, Self::InputFromWorkload | Self::ForwardFromWorkload | Self::ForwardToWorkload)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What becomes of a packet: the semantics, read naively, straight from what should be enforced. Without chains, marks
 //! or verdict maps; slow, and easy to check against the specification.
 //!
-//! It answers with the whole trail: at each stage which host endpoint governs, which rules matched and through which
+//! It answers with the whole trail: at each stage which endpoint governs, which rules matched and through which
 //! members of sets, and what decided. Rendering is tested against it, the kernel is tested against it, and
 //! `portcullis explain` prints it.
 //!
@@ -11,6 +11,7 @@
 //! | [`world`] | what should be enforced, and who governs which link |
 //! | [`trail`] | the answer |
 //! | `stages` | the stages in packet order, and what each hands to later ones |
+//! | `workload` | the stages of local workloads |
 //! | `walk` | tiers, policies, profiles |
 //! | `criteria` | whether one rule matches |
 
@@ -21,6 +22,7 @@ mod stages;
 mod tests;
 pub mod trail;
 mod walk;
+mod workload;
 pub mod world;
 
 pub use packet::{CtState, Packet, Way};

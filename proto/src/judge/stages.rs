@@ -9,20 +9,18 @@ use super::{
 use crate::{
     id::{HostEndpointName, IfName},
     rule::{Direction, Family, Protocol},
-    settings::{DenyAction, EndpointToHostAction, EssentialIcmpV6, Failsafe},
+    settings::{DenyAction, EssentialIcmpV6, Failsafe},
     update::{Endpoint, Tier},
 };
 use ipnet::{IpNet, Ipv6Net};
 use std::net::Ipv6Addr;
 
 /// IPIP's protocol number.
-const IPIP: Protocol = Protocol(4);
+pub(super) const IPIP: Protocol = Protocol(4);
 /// Neighbour discovery without Redirect (RFC 4861).
 const NEIGHBOUR_DISCOVERY: [u8; 4] = [133, 134, 135, 136];
 /// Multicast listener discovery (RFC 2710, RFC 3810).
 const LISTENER_DISCOVERY: [u8; 4] = [130, 131, 132, 143];
-/// What workloads may send to the host whatever `DefaultEndpointToHostAction` says.
-const WORKLOAD_ICMPV6: [u8; 6] = [130, 131, 132, 133, 135, 136];
 
 /// What becomes of a packet on its way.
 pub(super) fn judge(world: &World, packet: &Packet, way: &Way) -> Trial {
@@ -51,28 +49,28 @@ pub(super) fn judge(world: &World, packet: &Packet, way: &Way) -> Trial {
 }
 
 /// A packet under way.
-struct Passage<'a> {
-    world: &'a World,
-    packet: Packet,
+pub(super) struct Passage<'a> {
+    pub(super) world: &'a World,
+    pub(super) packet: Packet,
     /// The stage that allowed it for later ones too.
     allowed: Option<Stage>,
     stages: Vec<StageTrial>,
 }
 
 /// What a stage found.
-struct Finding {
-    governor: Governor,
-    steps: Vec<Step>,
-    reason: Reason,
-    outcome: Outcome,
+pub(super) struct Finding {
+    pub(super) governor: Governor,
+    pub(super) steps: Vec<Step>,
+    pub(super) reason: Reason,
+    pub(super) outcome: Outcome,
 }
 
 impl Finding {
-    fn plain(reason: Reason, outcome: Outcome) -> Self {
+    pub(super) fn plain(reason: Reason, outcome: Outcome) -> Self {
         Self { governor: Governor::None, steps: Vec::new(), reason, outcome }
     }
 
-    fn pass(reason: Reason) -> Self {
+    pub(super) fn pass(reason: Reason) -> Self {
         Self::plain(reason, Outcome::Passes)
     }
 }
@@ -81,7 +79,12 @@ type Governing<'a> = (Governor, &'a Endpoint);
 
 impl<'a> Passage<'a> {
     fn inward(&mut self, link: &IfName) -> Verdict {
-        self.run(&[(Stage::UntrackedIn, link), (Stage::PreDnat, link), (Stage::Input, link)])
+        self.run(&[
+            (Stage::UntrackedIn, link),
+            (Stage::PreDnat, link),
+            (Stage::InputFromWorkload, link),
+            (Stage::Input, link),
+        ])
     }
 
     fn outward(&mut self, link: &IfName, rerouted: &IfName) -> Verdict {
@@ -95,6 +98,8 @@ impl<'a> Passage<'a> {
             (Stage::PreDnat, from),
             (Stage::ForwardIn, from),
             (Stage::ForwardOut, to),
+            (Stage::ForwardFromWorkload, from),
+            (Stage::ForwardToWorkload, to),
         ])
     }
 
@@ -137,19 +142,27 @@ impl<'a> Passage<'a> {
             Stage::PreDnat => of(|endpoint| &endpoint.pre_dnat).then(|| self.pre_dnat(link)),
             Stage::Postrouting => (self.packet.dnat() && self.allowed.is_none())
                 .then(|| self.tracked().unwrap_or_else(|| self.postrouting(link))),
-            // Tunnels come first, without any endpoint too. An established connection does not make IPIP from
-            // elsewhere welcome; what else is established is no tunnel, as VXLAN is not tracked.
-            Stage::Input => {
-                let established = matches!(self.packet.state, CtState::Established | CtState::Related);
-                let may_be = !established || self.packet.protocol == IPIP;
-                let tunnel = self.encapsulated(Direction::Ingress).filter(|_| may_be);
-                Some(tunnel.or_else(|| self.tracked()).unwrap_or_else(|| self.input(link)))
-            }
+            Stage::Input => Some(self.arriving().unwrap_or_else(|| self.input(link))),
+            Stage::InputFromWorkload => self
+                .is_policed_workload(link)
+                .then(|| self.arriving().unwrap_or_else(|| self.from_workload_to_host(link))),
+            Stage::ForwardFromWorkload | Stage::ForwardToWorkload => self
+                .is_policed_workload(link)
+                .then(|| self.tracked().unwrap_or_else(|| self.workload(link, stage.rules()))),
             Stage::ForwardIn | Stage::ForwardOut => {
                 Some(self.tracked().unwrap_or_else(|| self.forward(stage, link)))
             }
             Stage::Output => Some(self.tracked().unwrap_or_else(|| self.output(link))),
         }
+    }
+
+    /// What comes first for the host's own packets: tunnels, without any endpoint too. An established connection does
+    /// not make IPIP from elsewhere welcome; what else is established is no tunnel, as VXLAN is not tracked.
+    fn arriving(&self) -> Option<Finding> {
+        let established = matches!(self.packet.state, CtState::Established | CtState::Related);
+        let may_be = !established || self.packet.protocol == IPIP;
+        let tunnel = self.encapsulated(Direction::Ingress).filter(|_| may_be);
+        tunnel.or_else(|| self.tracked())
     }
 
     /// What every stage behind connection tracking lets pass first.
@@ -240,22 +253,6 @@ impl<'a> Passage<'a> {
         }
     }
 
-    fn workload_to_host(&self) -> Finding {
-        let packet = &self.packet;
-        if packet.protocol == Protocol::ICMPV6
-            && packet.family() == Family::V6
-            && WORKLOAD_ICMPV6.contains(&packet.icmp_type)
-        {
-            return Finding::pass(Reason::WorkloadIcmpV6);
-        }
-        let action = self.world.settings.endpoint_to_host;
-        let outcome = match action {
-            EndpointToHostAction::Drop => Outcome::Drops,
-            EndpointToHostAction::Return | EndpointToHostAction::Accept => Outcome::Passes,
-        };
-        Finding::plain(Reason::WorkloadToHost(action), outcome)
-    }
-
     fn forward(&self, stage: Stage, link: &IfName) -> Finding {
         // What untracked or pre-DNAT policy allowed still has to leave.
         if let (Stage::ForwardIn, Some(by)) = (stage, self.allowed) {
@@ -341,14 +338,14 @@ impl<'a> Passage<'a> {
         Finding { governor, steps: walk.steps, reason, outcome }
     }
 
-    fn denied(&self) -> Outcome {
+    pub(super) fn denied(&self) -> Outcome {
         match self.world.settings.deny {
             DenyAction::Drop => Outcome::Drops,
             DenyAction::Reject => Outcome::Rejects,
         }
     }
 
-    fn is_invalid(&self) -> bool {
+    pub(super) fn is_invalid(&self) -> bool {
         self.world.settings.drop_invalid && self.packet.state == CtState::Invalid
     }
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     id::{HostEndpointName, IfName, PolicyId},
     rule::{Action, Protocol, Rule, SetSide},
-    update::{Endpoint, InterfaceMatch, Policy, Tier, TierDefault},
+    update::{Endpoint, InterfaceMatch, Policy, Tier, TierDefault, Workload},
 };
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ fn rule(action: Action) -> Rule<SetSide> {
 }
 
 /// Words like `eth0:pre-dnat=Allow`: an endpoint (of the link, or `*`) whose policy of that category does only this, in
-/// both directions. An endpoint without words denies.
+/// both directions. An endpoint without words denies; one of a link `cali…` is a workload's.
 fn world(words: &str) -> World {
     let mut world = World::default();
     for word in words.split_whitespace() {
@@ -58,6 +58,12 @@ fn world(words: &str) -> World {
                 "untracked" => endpoint.untracked.push(tier),
                 _ => endpoint.pre_dnat.push(tier),
             }
+        }
+        if link.starts_with("cali") {
+            let Endpoint { profiles, normal: tiers, .. } = endpoint;
+            let workload = Workload { interface: link.into(), profiles, tiers };
+            world.workloads.insert(link.into(), Arc::new(workload));
+            continue;
         }
         let name = HostEndpointName::from(link);
         world.endpoints.insert(name.clone(), Arc::new(endpoint));
@@ -112,6 +118,24 @@ fn what_one_stage_says_counts_for_others() {
         ("from a workload the setting decides", "*:normal=Allow", "cali1>", "input"),
         ("but the wildcard's forward policy does", "*:forward=Deny", "cali1>eth0", "forward-in"),
         ("the wildcard covers lo", "*", "lo>lo", "output"),
+        ("a workload without policy may send nothing", "cali1", "cali1>eth0", "forward-from-workload"),
+        ("to nobody", "cali1", "cali1>", "input-from-workload"),
+        ("nor be sent anything", "cali1", "eth0>cali1", "forward-to-workload"),
+        ("but by the host", "cali1", ">cali1", ""),
+        ("its policy lets it out", "cali1:normal=Allow", "cali1>eth0", ""),
+        ("but not to the host: the setting decides", "cali1:normal=Allow", "cali1>", "input"),
+        ("and in", "cali1:normal=Allow", "eth0>cali1", ""),
+        ("both ends are asked", "cali1:normal=Allow cali2", "cali1>cali2", "forward-to-workload"),
+        ("and host endpoints", "cali1:normal=Allow eth0:forward=Deny", "cali1>eth0", "forward-out"),
+        ("a workload's link without endpoint is shut", "cali1", "cali2>eth0", "forward-from-workload"),
+        ("both ways", "cali1", "eth0>cali2", "forward-to-workload"),
+        (
+            "pre-DNAT policy does not skip it",
+            "cali1 eth0:pre-dnat=Allow",
+            "eth0>cali1",
+            "forward-to-workload",
+        ),
+        ("other links are open", "cali1", "eth0>eth1", ""),
     ];
     for (why, words, route, denied) in cases {
         let world = world(words);

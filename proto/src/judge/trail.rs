@@ -1,7 +1,7 @@
 //! The judge's answer: what happened at each stage, and why, in terms of what operators wrote.
 
 use crate::{
-    id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId, TierName},
+    id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId, TierName, WorkloadName},
     rule::{Action, Direction},
     settings::{EndpointToHostAction, Failsafe},
     update::{Member, TierDefault},
@@ -15,12 +15,18 @@ pub enum Stage {
     UntrackedIn,
     /// `preDNAT`: before DNAT.
     PreDnat,
+    /// From a local workload to a process of the host: what the workload may send.
+    InputFromWorkload,
     /// To a process of the host.
     Input,
     /// From one link to another, incoming side.
     ForwardIn,
     /// From one link to another, outgoing side.
     ForwardOut,
+    /// From a local workload to another link: what the workload may send.
+    ForwardFromWorkload,
+    /// From another link to a local workload: what the workload may be sent.
+    ForwardToWorkload,
     /// `doNotTrack`, leaving.
     UntrackedOut,
     /// From a process of the host.
@@ -30,11 +36,29 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Which direction's rules it asks, and so by which link it finds the endpoint.
+    /// By which link it finds the endpoint: ingress the incoming, egress the outgoing.
     pub fn direction(self) -> Direction {
         match self {
-            Self::UntrackedIn | Self::PreDnat | Self::Input | Self::ForwardIn => Direction::Ingress,
-            Self::ForwardOut | Self::UntrackedOut | Self::Output | Self::Postrouting => Direction::Egress,
+            Self::UntrackedIn
+            | Self::PreDnat
+            | Self::InputFromWorkload
+            | Self::Input
+            | Self::ForwardIn
+            | Self::ForwardFromWorkload => Direction::Ingress,
+            Self::ForwardOut
+            | Self::ForwardToWorkload
+            | Self::UntrackedOut
+            | Self::Output
+            | Self::Postrouting => Direction::Egress,
+        }
+    }
+
+    /// Which direction's rules it asks: what comes in from a workload is the workload's egress.
+    pub fn rules(self) -> Direction {
+        match self {
+            Self::InputFromWorkload | Self::ForwardFromWorkload => Direction::Egress,
+            Self::ForwardToWorkload => Direction::Ingress,
+            other => other.direction(),
         }
     }
 
@@ -43,9 +67,12 @@ impl Stage {
         match self {
             Self::UntrackedIn => "untracked-in",
             Self::PreDnat => "pre-dnat",
+            Self::InputFromWorkload => "input-from-workload",
             Self::Input => "input",
             Self::ForwardIn => "forward-in",
             Self::ForwardOut => "forward-out",
+            Self::ForwardFromWorkload => "forward-from-workload",
+            Self::ForwardToWorkload => "forward-to-workload",
             Self::UntrackedOut => "untracked-out",
             Self::Output => "output",
             Self::Postrouting => "postrouting",
@@ -53,23 +80,33 @@ impl Stage {
     }
 }
 
-/// Which host endpoint governs a link at a stage.
+/// Which endpoint governs a link at a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Governor {
     /// The link's own.
     Own(HostEndpointName),
     /// The one for all links.
     Wildcard(HostEndpointName),
+    /// The workload whose link it is.
+    Workload(WorkloadName),
     /// None: the link is not policed at this stage.
     None,
 }
 
 impl Governor {
-    /// Its name.
+    /// The host endpoint's name.
     pub fn name(&self) -> Option<&HostEndpointName> {
         match self {
             Self::Own(name) | Self::Wildcard(name) => Some(name),
-            Self::None => None,
+            Self::Workload(_) | Self::None => None,
+        }
+    }
+
+    /// The workload endpoint's name.
+    pub fn workload(&self) -> Option<&WorkloadName> {
+        match self {
+            Self::Workload(name) => Some(name),
+            Self::Own(_) | Self::Wildcard(_) | Self::None => None,
         }
     }
 }
@@ -146,7 +183,7 @@ pub enum Step {
 /// What decided at a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// No host endpoint is active on this host.
+    /// No endpoint is active on this host.
     NothingEnforced,
     /// No host endpoint governs the link at this stage.
     Ungoverned,
@@ -183,6 +220,10 @@ pub enum Reason {
     WorkloadIcmpV6,
     /// From the host to a local workload: never policed here.
     ToWorkload,
+    /// The link's name is a workload's (`InterfacePrefix`), and no workload endpoint has it.
+    UnknownWorkload,
+    /// A workload may not send tunnels' packets: VXLAN or IPIP, in the word of the configuration.
+    TunnelFromWorkload(&'static str),
     /// An earlier stage has allowed the packet for this one too.
     AllowedBy(Stage),
     /// The destination is translated: judged after rerouting.
@@ -238,7 +279,7 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// The stage that decided: the one that denied, else the last at which a host endpoint's policy spoke.
+    /// The stage that decided: the one that denied, else the last at which an endpoint's policy spoke.
     pub fn decisive(&self) -> Option<&StageTrial> {
         let spoke = |trial: &&StageTrial| trial.governor != Governor::None;
         match self.verdict {

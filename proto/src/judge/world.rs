@@ -1,10 +1,10 @@
 //! Everything that decides packets, in one state.
 
 use crate::{
-    id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId},
+    id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId, WorkloadName},
     rule::Family,
     settings::Settings,
-    update::{Endpoint, Member, Policy, Profile, Update},
+    update::{Endpoint, Member, Policy, Profile, Update, Workload},
 };
 use ipnet::IpNet;
 use std::{
@@ -26,6 +26,8 @@ pub struct World {
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
     /// Host endpoints of this node.
     pub endpoints: BTreeMap<HostEndpointName, Arc<Endpoint>>,
+    /// Workload endpoints of this node.
+    pub workloads: BTreeMap<WorkloadName, Arc<Workload>>,
     /// Links with an endpoint of their own.
     pub governed: BTreeMap<IfName, HostEndpointName>,
     /// The endpoint of every other link.
@@ -73,6 +75,12 @@ impl World {
             Update::EndpointRemoved(name) => {
                 self.endpoints.remove(name);
             }
+            Update::Workload(name, workload) => {
+                self.workloads.insert(name.clone(), workload.clone());
+            }
+            Update::WorkloadRemoved(name) => {
+                self.workloads.remove(name);
+            }
             Update::InSync => {}
         }
     }
@@ -102,10 +110,21 @@ impl World {
         Some((name, endpoint))
     }
 
-    /// Whether any endpoint is active; without one, nothing is policed.
+    /// Whether any endpoint is active, of the host or of a workload; without one, nothing is policed.
     pub(super) fn is_active(&self) -> bool {
         let known = |name: &HostEndpointName| self.endpoints.contains_key(name);
-        self.governed.values().chain(&self.wildcard).any(known)
+        self.polices_workloads() || self.governed.values().chain(&self.wildcard).any(known)
+    }
+
+    /// Whether a workload endpoint has a link that belongs to workloads. From then on such links without one are shut.
+    pub(super) fn polices_workloads(&self) -> bool {
+        self.workloads.values().any(|workload| self.is_workload(&workload.interface))
+    }
+
+    /// The workload endpoint of a link.
+    pub(super) fn workload_of(&self, link: &IfName) -> Option<(&WorkloadName, &Workload)> {
+        let (name, workload) = self.workloads.iter().find(|(_, workload)| workload.interface == *link)?;
+        Some((name, workload))
     }
 }
 

@@ -5,7 +5,7 @@ use proto::{
     id::{PolicyId, SetId},
     rule::{Rule, SetSide},
     settings::Settings,
-    update::{Endpoint, Member, Policy, Profile, SetKind, Update},
+    update::{Endpoint, Member, Policy, Profile, SetKind, Tier, Update},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,8 +51,12 @@ impl Replica {
                 self.enforced.policies.insert(id, policy);
             }
             Update::PolicyRemoved(id) => {
-                let used = self.enforced.endpoints.values().any(|e| policies_of(e).any(|p| *p == id));
-                assert!(!used, "{id} is removed and still applies");
+                let of_hosts = self.enforced.endpoints.values().flat_map(policies_of);
+                let of_workloads = self.enforced.workloads.values().flat_map(|w| named_by(&w.tiers));
+                assert!(
+                    !of_hosts.chain(of_workloads).any(|policy| *policy == id),
+                    "{id} is removed and still applies"
+                );
                 assert!(self.enforced.policies.remove(&id).is_some(), "{id} was not there");
             }
             Update::Profile(name, profile) => {
@@ -74,6 +78,17 @@ impl Replica {
             }
             Update::EndpointRemoved(name) => {
                 assert!(self.enforced.endpoints.remove(&name).is_some(), "{name} was not there");
+            }
+            Update::Workload(name, workload) => {
+                for policy in named_by(&workload.tiers) {
+                    assert!(self.enforced.policies.contains_key(policy), "{name} before its {policy}");
+                }
+                let workload = Arc::unwrap_or_clone(workload);
+                assert_ne!(self.enforced.workloads.get(&name), Some(&workload), "{name} told twice");
+                self.enforced.workloads.insert(name, workload);
+            }
+            Update::WorkloadRemoved(name) => {
+                assert!(self.enforced.workloads.remove(&name).is_some(), "{name} was not there");
             }
             Update::InSync => {
                 assert!(!self.in_sync, "in-sync told twice");
@@ -126,11 +141,13 @@ fn rank(update: &Update) -> u8 {
         Update::Policy(..) => 3,
         Update::Profile(..) => 4,
         Update::Endpoint(..) => 5,
-        Update::EndpointRemoved(_) => 6,
-        Update::ProfileRemoved(_) => 7,
-        Update::PolicyRemoved(_) => 8,
-        Update::SetRemoved(_) => 9,
-        Update::InSync => 10,
+        Update::Workload(..) => 6,
+        Update::WorkloadRemoved(_) => 7,
+        Update::EndpointRemoved(_) => 8,
+        Update::ProfileRemoved(_) => 9,
+        Update::PolicyRemoved(_) => 10,
+        Update::SetRemoved(_) => 11,
+        Update::InSync => 12,
     }
 }
 
@@ -144,6 +161,7 @@ fn object(update: &Update) -> String {
         Update::Policy(id, _) | Update::PolicyRemoved(id) => format!("policy {id}"),
         Update::Profile(name, _) | Update::ProfileRemoved(name) => format!("profile {name}"),
         Update::Endpoint(name, _) | Update::EndpointRemoved(name) => format!("endpoint {name}"),
+        Update::Workload(name, _) | Update::WorkloadRemoved(name) => format!("workload {name}"),
         Update::InSync => "in-sync".into(),
     }
 }
@@ -157,8 +175,11 @@ fn kind_of(member: &Member) -> SetKind {
 
 fn policies_of(endpoint: &Endpoint) -> impl Iterator<Item = &PolicyId> {
     let Endpoint { normal, forward, untracked, pre_dnat, .. } = endpoint;
-    let tiers = normal.iter().chain(forward).chain(untracked).chain(pre_dnat);
-    tiers.flat_map(|tier| tier.ingress.iter().chain(&tier.egress))
+    [normal, forward, untracked, pre_dnat].into_iter().flat_map(|tiers| named_by(tiers))
+}
+
+fn named_by(tiers: &[Tier]) -> impl Iterator<Item = &PolicyId> {
+    tiers.iter().flat_map(|tier| tier.ingress.iter().chain(&tier.egress))
 }
 
 fn sets_of(rule: &Rule<SetSide>) -> Vec<(SetId, SetKind)> {

@@ -44,7 +44,7 @@ fn op() -> impl Strategy<Value = Op> {
 pub(crate) fn change() -> impl Strategy<Value = Op> {
     let change = prop_oneof![
         5 => (host_endpoint_name(), host_endpoint()).prop_map(|(n, r)| (key(Kind::HostEndpoint, None, n), r)),
-        2 => (select(&["w1", "w2"][..]), workload_endpoint())
+        3 => (select(&["w1", "w2"][..]), workload_endpoint())
             .prop_map(|(n, r)| (key(Kind::WorkloadEndpoint, Some("ns"), n), r)),
         2 => (select(&["g1", "g2", "g3"][..]), network_set(false))
             .prop_map(|(n, r)| (key(Kind::GlobalNetworkSet, None, n), r)),
@@ -109,11 +109,13 @@ fn host_endpoint() -> impl Strategy<Value = Resource> {
 }
 
 fn workload_endpoint() -> impl Strategy<Value = Resource> {
-    (labels(), parents(), vec(address(), 1..3), vec(port(), 0..2)).prop_map(
-        |(labels, profiles, nets, ports)| {
+    let link = select(&[None, Some("cali0"), Some("cali1")][..]);
+    let place = (select(&[HERE, HERE, "there"][..]), link);
+    (place, labels(), parents(), vec(address(), 1..3), vec(port(), 0..2)).prop_map(
+        |((node, interface), labels, profiles, nets, ports)| {
             Resource::WorkloadEndpoint(WorkloadEndpoint {
-                node: NodeName::from(HERE),
-                interface: Some(IfName::from("cali0")),
+                node: NodeName::from(node),
+                interface: interface.map(IfName::from),
                 labels,
                 profiles,
                 nets: nets.into_iter().map(Into::into).collect(),

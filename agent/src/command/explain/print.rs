@@ -137,6 +137,7 @@ impl Answer<'_> {
             "stage": trial.stage.as_str(),
             "interface": trial.link.as_str(),
             "hostEndpoint": trial.governor.name().map(|name| name.as_str()),
+            "workloadEndpoint": trial.governor.workload().map(|name| name.as_str()),
             "steps": steps,
             "outcome": words::outcome(trial.outcome).to_lowercase(),
             "reason": words::reason(trial),

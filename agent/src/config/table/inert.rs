@@ -7,7 +7,8 @@ const ONE_STDERR: &str = "the log goes to standard error, and from there to the 
 const OWN_TABLE: &str = "in an nftables table of its own accept and return end a packet's trial alike";
 const BY_EVENT: &str = "changes are noticed by event, nothing is read periodically";
 const NO_METRICS: &str = "this version serves no metrics";
-const NO_WORKLOADS: &str = "only host endpoints are policed";
+const NO_SPOOFING_CHECK: &str = "sources of workloads' packets are not checked";
+const NO_WORKLOAD_STATUS: &str = "statuses are of host endpoints only";
 const NO_XDP: &str = "nftables judges every packet";
 const ANY_INT: Kind = Kind::Int { min: i32::MIN as i64, max: i32::MAX as i64 };
 const PORT: Kind = Kind::Int { min: 0, max: 65535 };
@@ -37,8 +38,8 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     Parameter::new("ServiceLoopPrevention", Kind::OneOf(&["Drop", "Reject", "Disabled"]), "Drop")
         .nothing("no service addresses are known here"),
     Parameter::new("WorkloadSourceSpoofing", Kind::OneOf(&["Disabled", "Any"]), "Disabled")
-        .nothing(NO_WORKLOADS),
-    Parameter::new("EndpointStatusPathPrefix", Kind::Path, "").nothing(NO_WORKLOADS),
+        .nothing(NO_SPOOFING_CHECK),
+    Parameter::new("EndpointStatusPathPrefix", Kind::Path, "").nothing(NO_WORKLOAD_STATUS),
     Parameter::new("UsageReportingEnabled", Kind::Bool, "true")
         .nothing("nothing is ever reported to anybody"),
     Parameter::new("PrometheusMetricsEnabled", Kind::Bool, "false").nothing(NO_METRICS),
@@ -52,6 +53,4 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     Parameter::new("XDPEnabled", Kind::Bool, "true").nothing(NO_XDP),
     Parameter::new("GenericXDPEnabled", Kind::Bool, "false").nothing(NO_XDP),
     Parameter::new("BPFEnabled", Kind::Bool, "false").nothing(NO_XDP),
-    Parameter::new("AllowVXLANPacketsFromWorkloads", Kind::Bool, "false").nothing(NO_WORKLOADS),
-    Parameter::new("AllowIPIPPacketsFromWorkloads", Kind::Bool, "false").nothing(NO_WORKLOADS),
 ];

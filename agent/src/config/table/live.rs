@@ -79,7 +79,10 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     Parameter::new("DefaultEndpointToHostAction", Kind::OneOf(&["DROP", "RETURN", "ACCEPT"]), "DROP")
         .non_zero()
         .die_on_fail()
-        .doc("What becomes of traffic from local workloads to the host after workload policy: DROP, RETURN (host endpoint policy decides) or ACCEPT."),
+        .doc("What becomes of traffic from local workloads to the host that their own policy lets go: DROP, RETURN or ACCEPT; host endpoint policy has no say."),
+    Parameter::new("AllowVXLANPacketsFromWorkloads", Kind::Bool, "false")
+        .doc("Whether local workloads may send to VXLANPort where their policy lets them; else that is always denied."),
+    Parameter::new("AllowIPIPPacketsFromWorkloads", Kind::Bool, "false").doc("The same for IP in IP."),
     Parameter::new("NftablesFilterDenyAction", Kind::OneOf(&["DROP", "REJECT"]), "DROP")
         .non_zero()
         .die_on_fail()

@@ -7,9 +7,9 @@ use crate::{
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use proto::{
-    id::{HostEndpointName, ProfileName, SetId},
+    id::{HostEndpointName, ProfileName, SetId, WorkloadName},
     settings::Settings,
-    update::{Endpoint, Member, Policy, Profile, Update},
+    update::{Endpoint, Member, Policy, Profile, Update, Workload},
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -21,6 +21,7 @@ pub(super) enum Step {
     Policy(usize, Option<Policy>),
     Profile(usize, Option<Profile>),
     Endpoint(&'static str, Option<Endpoint>),
+    Workload(&'static str, Option<Workload>),
     Links(Links),
     Take,
 }
@@ -35,6 +36,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => (0..3usize, option::weighted(0.7, worlds::profile())).prop_map(|(n, p)| Step::Profile(n, p)),
         3 => (select(vec!["a", "b", "w"]), option::weighted(0.8, worlds::endpoint()))
             .prop_map(|(name, endpoint)| Step::Endpoint(name, endpoint)),
+        3 => (select(vec!["ns/a", "ns/b"]), option::weighted(0.6, worlds::workload()))
+            .prop_map(|(name, workload)| Step::Workload(name, workload)),
         3 => links().prop_map(Step::Links),
         5 => Just(Step::Take),
     ]
@@ -88,6 +91,15 @@ pub(super) fn walk(step: Step, world: &mut World, renderer: &mut Renderer) {
                 None => Update::EndpointRemoved(name.clone()),
             };
             super::super::replace(&mut world.endpoints, &name, endpoint.as_ref());
+            renderer.apply(&update);
+        }
+        Step::Workload(name, workload) => {
+            let name = WorkloadName::from(name);
+            let update = match workload.clone() {
+                Some(workload) => Update::Workload(name.clone(), Arc::new(workload)),
+                None => Update::WorkloadRemoved(name.clone()),
+            };
+            super::super::replace(&mut world.workloads, &name, workload.as_ref());
             renderer.apply(&update);
         }
         Step::Links((governed, wildcard)) => {

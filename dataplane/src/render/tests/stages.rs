@@ -8,7 +8,9 @@ use proto::{
     id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId, TierName},
     rule::{Action, Family, PortRange, Protocol, Rule, SetSide},
     settings::{DenyAction, Settings},
-    update::{Endpoint, InterfaceMatch, Member, Policy, Profile, SetKind, Tier, TierDefault, Update},
+    update::{
+        Endpoint, InterfaceMatch, Member, Policy, Profile, SetKind, Tier, TierDefault, Update, Workload,
+    },
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -69,6 +71,20 @@ fn endpoint_with_early(
         pre_dnat,
     };
     Update::Endpoint(HostEndpointName::from(name), Arc::new(endpoint))
+}
+
+/// The world, and a workload with the first of its tiers.
+fn world_with_workload() -> Renderer {
+    let mut renderer = world(Settings::default());
+    renderer.apply(&workload("ns/w", "cali1"));
+    renderer
+}
+
+/// One with the first of the world's tiers, and no more.
+fn workload(name: &str, link: &str) -> Update {
+    let profiles = vec![ProfileName::from("web")];
+    let tiers = vec![tier("security", "security.triage", "")];
+    Update::Workload(name.into(), Arc::new(Workload { interface: link.into(), profiles, tiers }))
 }
 
 pub(super) fn links(links: &str) -> BTreeMap<IfName, HostEndpointName> {
@@ -266,6 +282,43 @@ fn the_first_endpoint_brings_the_sets_and_the_last_takes_them_along() {
 }
 
 #[test]
+fn policy_of_workloads_costs_nothing_without_one_and_touches_no_endpoint() {
+    let mut renderer = world(Settings::default());
+    renderer.set_links(links("eth0=a"), None);
+    let without = renderer.ruleset();
+    renderer.apply(&workload("ns/w", "eth7"));
+    assert_eq!(renderer.ruleset(), without, "a link that is no workload's by its name");
+    renderer.apply(&workload("ns/w", "cali1"));
+    let with = renderer.ruleset();
+    for (name, chain) in &without.chains {
+        assert_eq!(with.chains.get(name), Some(chain), "{name}");
+    }
+    let new: Vec<&str> = names(&with).into_iter().filter(|name| !names(&without).contains(name)).collect();
+    let expected = [
+        "forward-from-workload",
+        "forward-to-workload",
+        "fw-cali1",
+        "input-from-workload",
+        "tw-cali1",
+        "wl-icmpv6",
+    ];
+    assert_eq!(new, expected, "tiers and profiles are shared");
+    renderer.take_changes();
+    renderer.apply(&workload("ns/w2", "cali2"));
+    let changes = renderer.take_changes();
+    let came: Vec<&str> = changes.chains.keys().map(|name| name.as_str()).collect();
+    assert_eq!(came, ["fw-cali2", "tw-cali2"], "another one is two chains and an entry a map");
+    assert_eq!(changes.added.len(), 3);
+    renderer.apply(&workload("ns/a", "cali1"));
+    let taken_over = renderer.take_changes();
+    assert_eq!(taken_over.chains.len(), 2, "of two for a link the smaller name counts: {taken_over:?}");
+    for name in ["ns/a", "ns/w", "ns/w2"] {
+        renderer.apply(&Update::WorkloadRemoved(name.into()));
+    }
+    assert_eq!(renderer.ruleset(), without);
+}
+
+#[test]
 fn chains_have_names_that_nft_reads() {
     let cases = [
         ("a name of calicoctl", "default.allow-ssh", "pi-default.allow-ssh"),
@@ -306,6 +359,7 @@ fn goldens() {
         ("without-ipv6", world(closed), "", Some("w")),
         ("untracked", world_with_early(true, false), "eth0=a eth1=b", None),
         ("pre-dnat", world_with_early(false, true), "eth0=a eth1=b", Some("w")),
+        ("workload", world_with_workload(), "", None),
     ];
     for (name, mut renderer, governed, wildcard) in cases {
         renderer.set_links(links(governed), wildcard.map(HostEndpointName::from));

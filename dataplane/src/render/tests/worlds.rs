@@ -5,10 +5,12 @@ use crate::{render::Renderer, ruleset::ct_state};
 use ipnet::IpNet;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use proto::{
-    id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId, TierName},
+    id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId, TierName, WorkloadName},
     rule::{Action, Family, IcmpMatch, PortRange, Protocol, Rule, SetSide},
     settings::{DenyAction, Encapsulation, EndpointToHostAction, EssentialIcmpV6, Failsafe, Settings},
-    update::{Endpoint, InterfaceMatch, Member, Policy, Profile, SetKind, Tier, TierDefault, Update},
+    update::{
+        Endpoint, InterfaceMatch, Member, Policy, Profile, SetKind, Tier, TierDefault, Update, Workload,
+    },
 };
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -20,6 +22,7 @@ pub(super) struct World {
     pub(super) policies: BTreeMap<PolicyId, Policy>,
     pub(super) profiles: BTreeMap<ProfileName, Profile>,
     pub(super) endpoints: BTreeMap<HostEndpointName, Endpoint>,
+    pub(super) workloads: BTreeMap<WorkloadName, Workload>,
     pub(super) governed: BTreeMap<IfName, HostEndpointName>,
     pub(super) wildcard: Option<HostEndpointName>,
     /// As of the renderer, so that groups are met too.
@@ -47,6 +50,8 @@ impl World {
         updates.extend(profiles.map(|(name, p)| Update::Profile(name.clone(), Arc::new(p.clone()))));
         let endpoints = self.endpoints.iter();
         updates.extend(endpoints.map(|(name, e)| Update::Endpoint(name.clone(), Arc::new(e.clone()))));
+        let workloads = self.workloads.iter();
+        updates.extend(workloads.map(|(name, w)| Update::Workload(name.clone(), Arc::new(w.clone()))));
         updates
     }
 }
@@ -73,7 +78,7 @@ const ADDRESSES4: [&str; 6] = ["10.0.0.1", "10.0.0.2", "10.0.0.9", "10.0.1.1", "
 const ADDRESSES6: [&str; 6] = ["fd00::1", "fd00::2", "fd00::9", "fe80::1", "::", "2001:db8::1"];
 const PORTS: [u16; 6] = [0, 22, 79, 80, 443, 65535];
 const PROTOCOLS: [u8; 7] = [1, 6, 17, 47, 58, 132, 136];
-const LINKS: [&str; 5] = ["eth0", "eth1", "lo", "cali1", "cal"];
+const LINKS: [&str; 6] = ["eth0", "eth1", "lo", "cali1", "cali2", "cal"];
 
 /// Lists of addresses have even ids, lists of ports odd ones.
 pub(super) fn kind_of(id: SetId) -> SetKind {
@@ -237,11 +242,24 @@ fn tiers() -> impl Strategy<Value = Vec<Tier>> {
         .prop_map(|(first, second, count)| [first, second].into_iter().take(count).collect())
 }
 
+/// Profile `r3` is never told of.
+fn profiles() -> impl Strategy<Value = Vec<ProfileName>> {
+    vec(select(vec!["r0", "r0", "r1", "r2", "r3"]).prop_map(ProfileName::from), 0..3)
+}
+
+/// `eth0` is no link of a workload.
+pub(super) fn workload() -> impl Strategy<Value = Workload> {
+    let link = select(vec!["cali1", "cali1", "cali2", "eth0"]).prop_map(IfName::from);
+    (link, profiles(), tiers()).prop_map(|(interface, profiles, tiers)| Workload {
+        interface,
+        profiles,
+        tiers,
+    })
+}
+
 pub(super) fn endpoint() -> impl Strategy<Value = Endpoint> {
-    // Profile `r3` is never told of.
-    let profiles = vec(select(vec!["r0", "r0", "r1", "r2", "r3"]).prop_map(ProfileName::from), 0..3);
     let early = (early_tiers(true), early_tiers(false));
-    (profiles, tiers(), tiers(), early).prop_map(|(profiles, normal, forward, (untracked, pre_dnat))| {
+    (profiles(), tiers(), tiers(), early).prop_map(|(profiles, normal, forward, (untracked, pre_dnat))| {
         Endpoint {
             interface: InterfaceMatch::All,
             valid: true,
@@ -285,8 +303,11 @@ pub(super) fn settings() -> impl Strategy<Value = Settings> {
     let to_host =
         select(vec![EndpointToHostAction::Drop, EndpointToHostAction::Return, EndpointToHostAction::Accept]);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (lists, to_host, flags, encapsulation()).prop_map(
-        |((failsafe_in, failsafe_out), endpoint_to_host, flags, encapsulation)| Settings {
+    let from_workloads = (any::<bool>(), any::<bool>());
+    (lists, to_host, flags, from_workloads, encapsulation()).prop_map(
+        |((failsafe_in, failsafe_out), endpoint_to_host, flags, from_workloads, encapsulation)| Settings {
+            vxlan_from_workloads: from_workloads.0,
+            ipip_from_workloads: from_workloads.1,
             encapsulation,
             failsafe_in,
             failsafe_out,
@@ -325,8 +346,10 @@ pub(super) fn world() -> impl Strategy<Value = World> {
     let sets = set_ids().map(|id| members(id).prop_map(move |members| (id, members)));
     let endpoints = ["a", "b", "w"]
         .map(|name| endpoint().prop_map(move |endpoint| (HostEndpointName::from(name), endpoint)));
-    (settings(), sets, vec(policy(), 5), vec(profile(), 3), endpoints, links(), 0..2usize).prop_map(
-        |(settings, sets, policies, profiles, endpoints, (governed, wildcard), flat)| World {
+    let workloads = vec((select(vec!["ns/a", "ns/b"]).prop_map(WorkloadName::from), workload()), 0..3);
+    let local = (endpoints, workloads);
+    (settings(), sets, vec(policy(), 5), vec(profile(), 3), local, links(), 0..2usize).prop_map(
+        |(settings, sets, policies, profiles, (endpoints, workloads), (governed, wildcard), flat)| World {
             flat_max: flat * 64,
             settings,
             sets: sets.into_iter().collect(),
@@ -337,6 +360,7 @@ pub(super) fn world() -> impl Strategy<Value = World> {
                 .map(|(n, profile)| (ProfileName::new(format!("r{n}")), profile))
                 .collect(),
             endpoints: endpoints.into_iter().collect(),
+            workloads: workloads.into_iter().collect(),
             governed,
             wildcard,
         },
