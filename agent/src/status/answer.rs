@@ -6,6 +6,7 @@
 use super::{
     desk::{DatastoreState, InvalidPart, KernelState, Snapshot},
     host::{self, Configured, Contradiction, Facts},
+    workloads::{self, Workload},
 };
 use crate::{config::Datastore, lint::Finding, store::Standing, syncer::Health};
 use dataplane::{endpoint::Status, reconciler::report::Because};
@@ -37,6 +38,9 @@ pub struct Answer {
     pub interfaces: Vec<Interface>,
     /// Host endpoints of this node, by name.
     pub endpoints: Vec<Endpoint>,
+    /// Workload endpoints of this node that have an interface, by name.
+    #[serde(default)]
+    pub workloads: Vec<Workload>,
     /// Objects of which not all is in force.
     pub invalid: Vec<Invalid>,
     /// How many more there are than `invalid` lists.
@@ -97,8 +101,11 @@ pub struct Interface {
     pub up: bool,
     /// Local addresses.
     pub addresses: Vec<String>,
-    /// `null`: its traffic is not policed.
+    /// `null`: no host endpoint polices its traffic.
     pub endpoint: Option<String>,
+    /// The workload endpoint that has it.
+    #[serde(default)]
+    pub workload: Option<String>,
     /// `name`, `address` or `wildcard`; `null` where no endpoint governs it.
     pub because: Option<String>,
     /// The same in words.
@@ -192,6 +199,7 @@ pub fn compose(parts: &Parts<'_>) -> Answer {
         kernel: kernel(&snapshot.kernel, snapshot.now),
         interfaces: interfaces(snapshot),
         endpoints: endpoints(snapshot),
+        workloads: workloads::of(snapshot),
         invalid: snapshot.invalid.iter().map(invalid).collect(),
         invalid_more: snapshot.invalid_more,
         settings: snapshot.resolved.problems.iter().map(ToString::to_string).collect(),
@@ -237,11 +245,15 @@ fn kernel(state: &KernelState, now: Instant) -> KernelSync {
 }
 
 fn interfaces(snapshot: &Snapshot) -> Vec<Interface> {
+    let owners = workloads::Owners::of(snapshot);
     let one = |(name, governance): (&proto::id::IfName, &dataplane::reconciler::report::Governance)| {
         let link = snapshot.links.get(name);
-        let (because, reason) = match &governance.endpoint {
-            Some((_, because)) => (Some(word(because)), because.to_string()),
-            None => (None, "no host endpoint governs it: its traffic is not policed".into()),
+        let because = governance.endpoint.as_ref().map(|(_, because)| word(because));
+        let reasons = governance.endpoint.iter().map(|(_, because)| because.to_string());
+        let reasons: Vec<_> = reasons.chain(owners.reason(name)).collect();
+        let reason = match reasons.is_empty() {
+            true => "no host endpoint governs it: its traffic is not policed".into(),
+            false => reasons.join("; "),
         };
         Interface {
             name: name.to_string(),
@@ -249,6 +261,7 @@ fn interfaces(snapshot: &Snapshot) -> Vec<Interface> {
             up: governance.up == Some(true),
             addresses: link.into_iter().flat_map(|l| l.addresses()).map(|a| a.to_string()).collect(),
             endpoint: governance.endpoint.as_ref().map(|(name, _)| name.to_string()),
+            workload: owners.name(name).map(ToString::to_string),
             because: because.map(String::from),
             reason,
         }
@@ -306,12 +319,6 @@ fn idle(
 }
 
 fn stages(snapshot: &Snapshot, endpoint: &update::Endpoint) -> Vec<Stage> {
-    let profile = |name: &ProfileName| Profile {
-        // A name that none can have begins with a slash.
-        name: name.as_str().trim_start_matches('/').into(),
-        exists: snapshot.profiles.contains(name),
-    };
-    let profiles: Vec<_> = endpoint.profiles.iter().map(profile).collect();
     let mut stages = Vec::new();
     for direction in Direction::BOTH {
         for (stage, all) in [("untracked", &endpoint.untracked), ("pre-dnat", &endpoint.pre_dnat)] {
@@ -326,15 +333,7 @@ fn stages(snapshot: &Snapshot, endpoint: &update::Endpoint) -> Vec<Stage> {
                 });
             }
         }
-        let normal = tiers(&endpoint.normal, direction);
-        let ends_in_tier = normal.iter().any(|tier| tier.default_action == "Deny");
-        stages.push(Stage {
-            stage: "normal".into(),
-            direction: direction.to_string(),
-            tiers: normal,
-            profiles: if ends_in_tier { vec![] } else { profiles.clone() },
-            end: "deny".into(),
-        });
+        stages.push(normal(snapshot, (&endpoint.normal, &endpoint.profiles), direction));
         let forward = tiers(&endpoint.forward, direction);
         stages.push(Stage {
             stage: "forward".into(),
@@ -346,6 +345,28 @@ fn stages(snapshot: &Snapshot, endpoint: &update::Endpoint) -> Vec<Stage> {
         });
     }
     stages
+}
+
+/// Tiers, then profiles, then the end.
+pub(super) fn normal(
+    snapshot: &Snapshot,
+    (all, profiles): (&[update::Tier], &[ProfileName]),
+    direction: Direction,
+) -> Stage {
+    let profile = |name: &ProfileName| Profile {
+        // A name that none can have begins with a slash.
+        name: name.as_str().trim_start_matches('/').into(),
+        exists: snapshot.profiles.contains(name),
+    };
+    let tiers = tiers(all, direction);
+    let ends_in_tier = tiers.iter().any(|tier| tier.default_action == "Deny");
+    Stage {
+        stage: "normal".into(),
+        direction: direction.to_string(),
+        tiers,
+        profiles: if ends_in_tier { vec![] } else { profiles.iter().map(profile).collect() },
+        end: "deny".into(),
+    }
 }
 
 fn tiers(all: &[update::Tier], direction: Direction) -> Vec<Tier> {

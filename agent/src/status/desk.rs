@@ -23,11 +23,11 @@ use dataplane::{
     },
 };
 use proto::{
-    id::{HostEndpointName, IfName, ProfileName},
+    id::{HostEndpointName, IfName, ProfileName, WorkloadName},
     key::ResourceKey,
     resource::Resource,
     settings::Settings,
-    update::{Endpoint, Update},
+    update::{Endpoint, Update, Workload},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -109,6 +109,8 @@ pub struct Snapshot {
     pub now: Instant,
     pub uptime: Duration,
     pub resolved: Resolved,
+    /// `None` before the datastore could be acted on.
+    pub settings: Option<Arc<Settings>>,
     pub datastore: DatastoreState,
     pub kernel: KernelState,
     pub counters: Counters,
@@ -119,6 +121,7 @@ pub struct Snapshot {
     pub statuses: Statuses,
     pub links: LinkTable,
     pub endpoints: BTreeMap<HostEndpointName, Arc<Endpoint>>,
+    pub workloads: BTreeMap<WorkloadName, Arc<Workload>>,
     pub profiles: BTreeSet<ProfileName>,
     pub invalid: Vec<InvalidPart>,
     /// How many more there are than `invalid` names.
@@ -133,6 +136,7 @@ pub struct Desk {
     changes: watch::Sender<u64>,
     settings: Option<Arc<Settings>>,
     endpoints: BTreeMap<HostEndpointName, Arc<Endpoint>>,
+    workloads: BTreeMap<WorkloadName, Arc<Workload>>,
     profiles: BTreeSet<ProfileName>,
     datastore: DatastoreState,
     kernel: KernelState,
@@ -163,6 +167,7 @@ impl Desk {
             changes,
             settings: None,
             endpoints: BTreeMap::new(),
+            workloads: BTreeMap::new(),
             profiles: BTreeSet::new(),
             datastore: DatastoreState::default(),
             kernel: KernelState::default(),
@@ -195,6 +200,12 @@ impl Desk {
                 }
                 Update::EndpointRemoved(name) => {
                     self.endpoints.remove(name);
+                }
+                Update::Workload(name, workload) => {
+                    self.workloads.insert(name.clone(), workload.clone());
+                }
+                Update::WorkloadRemoved(name) => {
+                    self.workloads.remove(name);
                 }
                 Update::Profile(name, _) => {
                     self.profiles.insert(name.clone());
@@ -299,6 +310,7 @@ impl Desk {
             now,
             uptime: now.duration_since(self.started),
             resolved,
+            settings: self.settings.clone(),
             datastore: DatastoreState { ready: store.is_ready(), ..self.datastore.clone() },
             kernel: self.kernel.clone(),
             counters: reconciler.counters(),
@@ -309,6 +321,7 @@ impl Desk {
             statuses: reconciler.statuses(),
             links: reconciler.links().clone(),
             endpoints: self.endpoints.clone(),
+            workloads: self.workloads.clone(),
             profiles: self.profiles.clone(),
             invalid,
             invalid_more,

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`desk`] | yes | the loop's side: notes what it sees, answers questions with a snapshot |
 //! | [`answer`] | yes | a snapshot as a document: the schema of `portcullis status --output json` |
+//! | [`workloads`] | yes | local workloads in it |
 //! | [`table`] | yes | that document for people |
 //! | [`host`] | but for reading `/proc/sys` | where the host's settings contradict the configuration (D16) |
 //! | [`server`] | no | the socket |
@@ -17,4 +18,5 @@ pub mod host;
 pub mod report;
 pub mod server;
 pub mod table;
+pub mod workloads;
 pub mod writer;

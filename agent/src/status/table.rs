@@ -1,6 +1,9 @@
 //! The document of [`super::answer`] for people. Pure.
 
-use super::answer::{Answer, Endpoint, Interface, Stage};
+use super::{
+    answer::{Answer, Endpoint, Interface, Stage},
+    workloads::Workload,
+};
 use std::fmt::Write;
 
 /// Policies of one tier that are named; beyond that a number has to do, and `--output json` has all.
@@ -13,6 +16,9 @@ pub fn table(answer: &Answer) -> String {
     interfaces(&mut out, &answer.interfaces);
     for endpoint in &answer.endpoints {
         one_endpoint(&mut out, endpoint);
+    }
+    for workload in &answer.workloads {
+        one_workload(&mut out, workload);
     }
     problems(&mut out, answer);
     let counters: Vec<_> = answer.counters.iter().filter(|(_, count)| **count > 0).collect();
@@ -122,6 +128,17 @@ fn one_endpoint(out: &mut String, endpoint: &Endpoint) {
     };
     line(out, &format!("  {governs}"));
     for stage in &endpoint.stages {
+        line(out, &format!("  {:<9} {:<8} {}", stage.stage, stage.direction, path(stage)));
+    }
+}
+
+fn one_workload(out: &mut String, workload: &Workload) {
+    line(out, &format!("\nWorkload endpoint {}   interface {}", workload.name, workload.interface));
+    if let Some(idle) = &workload.idle {
+        line(out, &format!("  not in force: {idle}"));
+        return;
+    }
+    for stage in &workload.stages {
         line(out, &format!("  {:<9} {:<8} {}", stage.stage, stage.direction, path(stage)));
     }
 }
