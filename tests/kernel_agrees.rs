@@ -214,6 +214,7 @@ fn links() -> LinkTable {
         &["10.0.1.1", "fd00:1::1"],
         &["10.0.2.1", "fd00:2::1"],
         &["10.65.0.1", "fd00:65::1"],
+        &["10.66.0.1", "fd00:66::1"],
     ]);
     let links = links.map(|(name, texts)| (IfName::from(*name), true, addresses(texts)));
     LinkTable::of(links.chain([(IfName::from("lo"), true, lo)]))

@@ -9,7 +9,7 @@ use proto::{
 use std::{fmt, net::IpAddr};
 
 /// Links on which packets arrive.
-pub(crate) const LINKS: [&str; 4] = ["eth0", "eth1", "eth2", "cali1"];
+pub(crate) const LINKS: [&str; 5] = ["eth0", "eth1", "eth2", "cali1", "cali2"];
 
 /// Where a packet begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +50,16 @@ pub(crate) struct Flow {
     pub(crate) ports: (u16, u16),
 }
 
-/// Connections of the host, and through it.
-pub(crate) const FLOWS: [Flow; 4] = [
+/// Connections of the host, and through it; from and to a workload.
+pub(crate) const FLOWS: [Flow; 6] = [
+    Flow { link: 3, back: Origin::Host, ends: ("10.65.0.77", "10.65.0.1"), protocol: 17, ports: (1000, 80) },
+    Flow {
+        link: 1,
+        back: Origin::Link(3),
+        ends: ("fd00:1::77", "fd00:65::9"),
+        protocol: 17,
+        ports: (1000, 443),
+    },
     Flow { link: 0, back: Origin::Host, ends: ("10.0.0.77", "10.0.0.1"), protocol: 17, ports: (1000, 80) },
     Flow { link: 0, back: Origin::Host, ends: ("fd00::77", "fd00::1"), protocol: 17, ports: (1000, 80) },
     Flow {

@@ -173,10 +173,10 @@ fn configure(netns: &Netns) {
     ] {
         netns.sysctl(name, value);
     }
-    for (link, net) in LINKS.iter().zip(["0", "1", "2", "65"]) {
+    let nets = [("0.0", "0"), ("0.1", "1"), ("0.2", "2"), ("65.0", "65"), ("66.0", "66")];
+    for (link, (net4, net6)) in LINKS.iter().zip(nets) {
         netns.ip(&format!(
-            "link set {link} up\naddress add 10.{}/24 dev {link}\naddress add fd00:{net}::1/64 dev {link} nodad\n",
-            if net == "65" { "65.0.1".to_owned() } else { format!("0.{net}.1") }
+            "link set {link} up\naddress add 10.{net4}.1/24 dev {link}\naddress add fd00:{net6}::1/64 dev {link} nodad\n"
         ));
         netns.sysctl(&format!("net.ipv4.conf.{link}.rp_filter"), "0");
         netns.sysctl(&format!("net.ipv4.conf.{link}.send_redirects"), "0");

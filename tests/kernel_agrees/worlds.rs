@@ -24,7 +24,7 @@ const CATEGORIES: &[Category] =
     &[Category::Normal, Category::NormalAndForward, Category::Untracked, Category::PreDnat];
 
 /// Addresses of the host, of its links' neighbours, of what is behind them, and of services that are translated.
-pub(crate) const ADDRESSES: [&str; 26] = [
+pub(crate) const ADDRESSES: [&str; 28] = [
     "10.0.0.1",
     "10.0.0.9",
     "10.0.1.1",
@@ -33,6 +33,7 @@ pub(crate) const ADDRESSES: [&str; 26] = [
     "10.0.2.9",
     "10.65.0.1",
     "10.65.0.9",
+    "10.66.0.9",
     "192.0.2.1",
     "203.0.113.1",
     "198.18.0.1",
@@ -46,6 +47,7 @@ pub(crate) const ADDRESSES: [&str; 26] = [
     "fd00:2::9",
     "fd00:65::1",
     "fd00:65::9",
+    "fd00:66::9",
     "2001:db8::1",
     "2001:db8:1::1",
     "fd18::1",
@@ -86,11 +88,13 @@ impl std::fmt::Debug for World {
 
 pub(crate) fn world() -> impl Strategy<Value = World> {
     let endpoints = vec((select(vec!["h1", "h2", "h3", "h4"]), host_endpoint()), 1..4);
-    let targets = (vec(network_set(), 0..4), option::of(workload()));
+    let workloads = vec((select(vec!["v", "w", "x"]), workload()), 0..3);
+    let targets = (vec(network_set(), 0..4), workloads);
     let tiers = (option::weighted(0.8, tier()), option::weighted(0.8, tier()), option::weighted(0.9, tier()));
     let profiles = vec((rules(0..3), rules(0..3), labels()), 2);
-    (settings(), endpoints, targets, tiers, vec(policy(), 0..7), profiles).prop_map(
-        |(settings, endpoints, (sets, workload), tiers, policies, profiles)| {
+    let policies = (vec(policy(), 0..7), option::weighted(0.3, policy()));
+    (settings(), endpoints, targets, tiers, policies, profiles).prop_map(
+        |(settings, endpoints, (sets, workloads), tiers, (policies, of_namespace), profiles)| {
             let mut resources = BTreeMap::new();
             let mut put = |kind, name: &str, resource| {
                 resources.insert(key(kind, name), Arc::new(resource));
@@ -118,9 +122,18 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
                     ProfileSpec { name: ProfileName::from(name.as_str()), labels_to_apply, ingress, egress };
                 put(Kind::Profile, &name, Resource::Profile(profile));
             }
-            if let Some(workload) = workload {
-                let key = ResourceKey { namespace: Some("ns".into()), ..key(Kind::WorkloadEndpoint, "w") };
+            let in_namespace = |kind, name| ResourceKey { namespace: Some("ns".into()), ..key(kind, name) };
+            for (name, workload) in workloads {
+                let key = in_namespace(Kind::WorkloadEndpoint, name);
                 resources.insert(key, Arc::new(Resource::WorkloadEndpoint(workload)));
+            }
+            if let Some(policy) = of_namespace {
+                let name = format!("{}.p", policy.tier);
+                let id = PolicyId::namespaced("ns", name.as_str());
+                let (category, selector) = (Category::Normal, parsed("namespace == 'ns'"));
+                let policy = PolicySpec { id, category, selector, ..policy };
+                let key = in_namespace(Kind::NetworkPolicy, &name);
+                resources.insert(key, Arc::new(Resource::Policy(policy)));
             }
             World { settings, resources }
         },
@@ -159,17 +172,25 @@ fn host_endpoint() -> impl Strategy<Value = HostEndpoint> {
     })
 }
 
+/// Mostly on one of the host's two links for workloads. `eth0` is none by its name, `cali9` does not exist.
 fn workload() -> impl Strategy<Value = WorkloadEndpoint> {
-    (vec(address(), 1..3), labels(), vec(port(), 0..2)).prop_map(|(addresses, labels, ports)| {
-        WorkloadEndpoint {
-            node: NodeName::from(HERE),
-            interface: Some(IfName::from("cali1")),
-            labels,
-            profiles: vec![],
-            nets: addresses.into_iter().map(Into::into).collect(),
-            ports,
-        }
-    })
+    let link = select(vec!["cali1", "cali1", "cali1", "cali2", "cali9", "eth0"]);
+    let place = (select(vec![HERE, HERE, HERE, "there"]), link);
+    let profile = select(vec!["r0", "r1", "missing", ProfileName::DEFAULT_ALLOW, ProfileName::DEFAULT_ALLOW]);
+    let profiles = vec(profile.prop_map(ProfileName::from), 0..3);
+    (place, vec(address(), 1..3), labels(), profiles, vec(port(), 0..2)).prop_map(
+        |((node, link), addresses, mut labels, profiles, ports)| {
+            labels.insert("namespace".into(), "ns".into());
+            WorkloadEndpoint {
+                node: NodeName::from(node),
+                interface: Some(IfName::from(link)),
+                labels,
+                profiles,
+                nets: addresses.into_iter().map(Into::into).collect(),
+                ports,
+            }
+        },
+    )
 }
 
 fn network_set() -> impl Strategy<Value = NetworkSet> {
@@ -333,13 +354,16 @@ fn settings() -> impl Strategy<Value = Settings> {
         select(vec![EndpointToHostAction::Drop, EndpointToHostAction::Return, EndpointToHostAction::Accept]);
     let seldom = || prop::bool::weighted(0.15);
     let flags = (seldom(), seldom(), seldom(), seldom(), seldom());
+    let from_workloads = (any::<bool>(), any::<bool>());
     let mask = select(vec![0xffff_0000u32, 0xf0, 0x8000_3000]);
-    (lists, to_host, flags, mask, encapsulation()).prop_map(
-        |((failsafe_in, failsafe_out), endpoint_to_host, flags, mark_mask, encapsulation)| Settings {
+    (lists, (to_host, from_workloads), flags, mask, encapsulation()).prop_map(
+        |((failsafe_in, failsafe_out), workloads, flags, mark_mask, encapsulation)| Settings {
             encapsulation,
             failsafe_in,
             failsafe_out,
-            endpoint_to_host,
+            endpoint_to_host: workloads.0,
+            vxlan_from_workloads: workloads.1.0,
+            ipip_from_workloads: workloads.1.1,
             deny: if flags.0 { DenyAction::Reject } else { DenyAction::Drop },
             drop_invalid: !flags.1,
             ipv6: !flags.2,
