@@ -349,3 +349,37 @@ fn profiles_are_listed_in_order_and_told_where_they_exist() {
     let known: Vec<String> = replica.enforced.profiles.keys().map(ToString::to_string).collect();
     assert_eq!(known, ["projectcalico-default-allow"], "it has no key and is there");
 }
+
+#[test]
+fn policy_of_every_recorded_workload() {
+    let cases = [
+        ("k-1", "default/k--1-openstack-vm--31-port--9", "cali3d4e5f6a7b8", "", "vm-profile"),
+        (
+            "k-1",
+            "shop/k--1-k8s-cart--7c9d--x1-eth0",
+            "cali0a1b2c3d4e5",
+            "default(Deny): in shop/default.shop-cart",
+            "kns.shop ksa.shop.frontend",
+        ),
+        (
+            "k-2",
+            "batch/k--2-k8s-job--1-eth0",
+            "cali2c3d4e5f6a7",
+            "default(Deny): in batch/knp.default.deny-all, out pods-only-egress",
+            "kns.batch ksa.batch.runner",
+        ),
+        ("k-2", "shop/k--2-k8s-orders--5f-eth0", "cali1b2c3d4e5f6", "", "kns.shop ksa.shop.default"),
+    ];
+    for node in ["k-1", "k-2"] {
+        let replica = enforced(fixture!("07-workload-endpoints"), node);
+        let found: Vec<_> = replica.enforced.workloads.iter().collect();
+        let expected: Vec<_> = cases.iter().filter(|case| case.0 == node).collect();
+        assert_eq!(found.len(), expected.len(), "{node}: one without addresses has no link");
+        for ((name, workload), (_, expected, link, tiers, profiles)) in found.into_iter().zip(expected) {
+            let listed: Vec<_> = workload.profiles.iter().map(ToString::to_string).collect();
+            let found =
+                (name.as_str(), workload.interface.as_str(), describe(&workload.tiers), listed.join(" "));
+            assert_eq!(found, (*expected, *link, (*tiers).to_owned(), (*profiles).to_owned()));
+        }
+    }
+}

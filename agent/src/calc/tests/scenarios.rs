@@ -7,7 +7,10 @@ use super::{
 use proto::{
     id::{HostEndpointName, IfName, NodeName, PolicyId, ProfileName, TierName},
     key::Kind,
-    resource::{Category, HostEndpoint, LabelMap, NetworkSet, PolicySpec, ProfileSpec, Resource, Tier},
+    resource::{
+        Category, HostEndpoint, LabelMap, NetworkSet, PolicySpec, ProfileSpec, Resource, Tier,
+        WorkloadEndpoint,
+    },
     rule::{Action, Rule, SelectorSide},
     selector::Selector,
     update::{self, InterfaceMatch, TierDefault, Update},
@@ -287,4 +290,35 @@ fn while_the_datastore_is_not_ready_nothing_is_told_and_nothing_lost() {
     bench.run_all([Op::Ready(true), Op::Flush]);
     let names: Vec<&HostEndpointName> = bench.replica.enforced.endpoints.keys().collect();
     assert_eq!(names, [&HostEndpointName::from("f")]);
+}
+
+#[test]
+fn a_policy_of_workloads_leaves_host_endpoints_alone() {
+    let mut bench = Bench::in_sync();
+    let workload = |node: &str| {
+        let workload = WorkloadEndpoint {
+            node: NodeName::from(node),
+            interface: Some(IfName::from("cali1")),
+            labels: labels("role=pod"),
+            profiles: Vec::new(),
+            nets: Vec::new(),
+            ports: Vec::new(),
+        };
+        let key = key(Kind::WorkloadEndpoint, Some("ns"), "w");
+        Op::Set(key, Some(Arc::new(Resource::WorkloadEndpoint(workload))))
+    };
+    bench.run_all([put_endpoint("e", endpoint("role=host")), workload(HERE), Op::Flush]);
+    bench.run(put_policy(policy("default.pods", "role == 'pod'", "")));
+    let updates = bench.updates();
+    assert!(matches!(&updates[..], [Update::Policy(..), Update::Workload(..)]), "{updates:?}");
+    for (category, applies) in
+        [(Category::NormalAndForward, true), (Category::Untracked, false), (Category::PreDnat, false)]
+    {
+        let policy = PolicySpec { category, ..policy("default.pods", "role == 'pod'", "") };
+        bench.run_all([put_policy(policy), Op::Flush]);
+        let tiers = &bench.replica.enforced.workloads["ns/w"].tiers;
+        assert_eq!(!tiers.is_empty(), applies, "{category:?}");
+    }
+    bench.run_all([workload("elsewhere"), Op::Flush]);
+    assert!(bench.replica.enforced.workloads.is_empty() && bench.replica.enforced.policies.is_empty());
 }
