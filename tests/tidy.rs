@@ -31,6 +31,7 @@ const PURE: &[&str] = &[
     "agent/src/status/answer",
     "agent/src/status/report",
     "agent/src/status/table",
+    "agent/src/status/workloads",
     "agent/src/evaluate",
     "agent/src/reachability",
     "agent/src/store",
