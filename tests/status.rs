@@ -100,6 +100,38 @@ fn status_says_who_governs_what_and_why() {
 }
 
 #[test]
+fn status_shows_workloads_and_their_policy() {
+    let workload = |id: &str, link: &str| {
+        let spec = json!({
+            "node": NODE, "orchestrator": "cni", "containerID": id, "endpoint": "eth0", "interfaceName": link,
+            "ipNetworks": ["10.65.0.2/32"], "profiles": ["nowhere"],
+        });
+        Resource::new("WorkloadEndpoint", &format!("ns/{NODE}-cni-{id}-eth0"), spec).labels("app=one")
+    };
+    let mut world = World::new(Store::Directory, &[]);
+    world.host().ip("link add cali1 type veth peer name cali2");
+    let mut out = policy("out", "app == 'one'").set("types", json!(["Egress"]));
+    out.0["spec"]["egress"] = rules(&["Allow TCP to 80"]);
+    world.start("", &[workload("a", "cali1"), workload("b", "cali1"), workload("c", "eth7"), out]);
+    let answer = status(&mut world);
+    let (first, second) = (format!("ns/{NODE}-cni-a-eth0"), format!("ns/{NODE}-cni-b-eth0"));
+    let workloads = &answer["workloads"];
+    assert_eq!(of(workloads, &first)["idle"], Value::Null);
+    let why = |name: &str| of(workloads, name)["idle"].as_str().expect("a reason").to_owned();
+    assert!(why(&second).contains(&first), "{workloads}");
+    assert!(why(&format!("ns/{NODE}-cni-c-eth0")).contains("InterfacePrefix"), "{workloads}");
+    let stages = &of(workloads, &first)["stages"];
+    assert_eq!(stages[0]["profiles"][0], json!({ "name": "nowhere", "exists": false }), "{stages}");
+    assert_eq!(stages[1]["tiers"][0]["policies"], json!(["default.out"]), "{stages}");
+    let link = |name: &str| of(&answer["interfaces"], name);
+    assert_eq!(link("cali1")["workload"], json!(first));
+    assert!(link("cali2")["reason"].as_str().expect("a reason").contains("denied"), "{}", link("cali2"));
+    let table = ask(&world.agent().status_socket(), "table");
+    let table = String::from_utf8_lossy(&table.stdout);
+    assert!(table.contains(&format!("Workload endpoint {first}")), "{table}");
+}
+
+#[test]
 fn status_without_an_agent_or_permission_says_what_to_do() {
     let mut world = World::new(Store::Directory, &[]);
     world.start("", &[]);

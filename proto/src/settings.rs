@@ -2,7 +2,10 @@
 //!
 //! Where they come from, and every other parameter, is the agent's `config`.
 
-use crate::rule::{Family, PortRange, Protocol};
+use crate::{
+    id::IfName,
+    rule::{Family, PortRange, Protocol},
+};
 use ipnet::IpNet;
 
 /// One failsafe: traffic that no local policy may cut.
@@ -180,6 +183,14 @@ pub struct Settings {
     pub mark_mask: u32,
     /// Tunnels between hosts.
     pub encapsulation: Encapsulation,
+}
+
+impl Settings {
+    /// Whether a link belongs to a local workload, by its name.
+    pub fn is_workload(&self, link: &IfName) -> bool {
+        let begins = |prefix: &String| !prefix.is_empty() && link.as_str().starts_with(prefix.as_str());
+        self.workload_prefixes.iter().any(begins)
+    }
 }
 
 impl Default for Settings {

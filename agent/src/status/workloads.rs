@@ -7,6 +7,7 @@ use super::{
 use proto::{
     id::{IfName, WorkloadName},
     rule::Direction,
+    settings::Settings,
     update,
 };
 use serde::{Deserialize, Serialize};
@@ -28,14 +29,13 @@ pub struct Workload {
 
 /// Which workload endpoint has which link, as rendering sees it.
 pub(super) struct Owners<'a> {
-    prefixes: &'a [String],
+    settings: Option<&'a Settings>,
     by_link: BTreeMap<&'a IfName, &'a WorkloadName>,
 }
 
 impl<'a> Owners<'a> {
     pub(super) fn of(snapshot: &'a Snapshot) -> Self {
-        let prefixes = snapshot.settings.as_ref().map_or(&[][..], |settings| &settings.workload_prefixes);
-        let mut owners = Self { prefixes, by_link: BTreeMap::new() };
+        let mut owners = Self { settings: snapshot.settings.as_deref(), by_link: BTreeMap::new() };
         for (name, workload) in &snapshot.workloads {
             if owners.is_workload(&workload.interface) {
                 owners.by_link.entry(&workload.interface).or_insert(name);
@@ -61,8 +61,7 @@ impl<'a> Owners<'a> {
     }
 
     fn is_workload(&self, link: &IfName) -> bool {
-        let begins = |prefix: &String| !prefix.is_empty() && link.as_str().starts_with(prefix.as_str());
-        self.prefixes.iter().any(begins)
+        self.settings.is_some_and(|settings| settings.is_workload(link))
     }
 
     fn idle(&self, name: &WorkloadName, workload: &update::Workload) -> Option<String> {

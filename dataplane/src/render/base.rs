@@ -129,7 +129,8 @@ impl Inputs {
         let mut draft = Draft::base(base(stage));
         self.first_rules(stage, lists, &mut draft);
         let judges = self.dispatches(stage);
-        if !judges && !(stage == Stage::Input && self.polices_workloads()) {
+        let decides = judges || stage == Stage::Input && self.polices_workloads();
+        if !decides {
             return draft;
         }
         if !self.settings.ipv6 {

@@ -93,11 +93,7 @@ impl Inputs {
 
     /// Links that a workload endpoint has and that belong to workloads by their name: no other is judged by one.
     fn policed_links(&self) -> impl Iterator<Item = &IfName> {
-        let prefixes = &self.settings.workload_prefixes;
-        let is_workload = |link: &&IfName| {
-            prefixes.iter().any(|prefix| !prefix.is_empty() && link.as_str().starts_with(prefix.as_str()))
-        };
-        self.workloads.by_link.keys().filter(is_workload)
+        self.workloads.by_link.keys().filter(|link| self.settings.is_workload(link))
     }
 
     /// Whether the stages of workloads exist.

@@ -145,7 +145,7 @@ impl<'a> Passage<'a> {
             Stage::Input => Some(self.arriving().unwrap_or_else(|| self.input(link))),
             Stage::InputFromWorkload => self
                 .is_policed_workload(link)
-                .then(|| self.arriving().unwrap_or_else(|| self.from_workload_to_host(link))),
+                .then(|| self.arriving().unwrap_or_else(|| self.sent_to_host(link))),
             Stage::ForwardFromWorkload | Stage::ForwardToWorkload => self
                 .is_policed_workload(link)
                 .then(|| self.tracked().unwrap_or_else(|| self.workload(link, stage.rules()))),

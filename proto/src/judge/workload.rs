@@ -21,7 +21,7 @@ impl Passage<'_> {
     }
 
     /// First what the workload's policy says; `workload_to_host` follows.
-    pub(super) fn from_workload_to_host(&self, link: &IfName) -> Finding {
+    pub(super) fn sent_to_host(&self, link: &IfName) -> Finding {
         if self.is_workload_icmpv6() {
             return Finding::pass(Reason::WorkloadIcmpV6);
         }

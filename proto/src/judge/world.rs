@@ -87,8 +87,7 @@ impl World {
 
     /// Whether a link belongs to a local workload (`InterfacePrefix`).
     pub fn is_workload(&self, link: &IfName) -> bool {
-        let prefixes = &self.settings.workload_prefixes;
-        prefixes.iter().any(|prefix| !prefix.is_empty() && link.as_str().starts_with(prefix.as_str()))
+        self.settings.is_workload(link)
     }
 
     /// Whether an address is the host's own.
