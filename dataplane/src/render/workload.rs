@@ -65,17 +65,13 @@ impl Workloads {
 
 impl Renderer {
     pub(super) fn set_workload(&mut self, name: &WorkloadName, new: Option<&Arc<Workload>>) {
-        let links = &self.inputs.workloads.by_link;
-        let known = links.len();
         let old = self.inputs.workloads.set(name, new);
         if old.as_ref() == new {
             return;
         }
         let link = |workload: Option<&Arc<Workload>>| workload.map(|workload| workload.interface.clone());
         let (before, now) = (link(old.as_ref()), link(new));
-        if before != now || self.inputs.workloads.by_link.len() != known {
-            self.roots_touched = true;
-        }
+        self.roots_touched |= before != now;
         for link in before.into_iter().chain(now) {
             for direction in Direction::BOTH {
                 self.graph.touch(Spec::Workload(link.clone(), direction).chain_name());
