@@ -25,7 +25,7 @@ enum Place {
     Workload,
 }
 
-/// Some traffic, and who judges it: `link: stage …`, where `*` is the endpoint of all links.
+/// Some traffic, and who judges it: `link: stage …`, where `*` is the endpoint of all links and `cali…` a workload's.
 struct Row {
     traffic: &'static str,
     from: Place,
@@ -34,6 +34,8 @@ struct Row {
     named: &'static str,
     /// Where one endpoint is of all links.
     wildcard: &'static str,
+    /// Which policy of the workloads themselves judges.
+    workloads: &'static str,
 }
 
 const TABLE: [Row; 12] = [
@@ -43,6 +45,7 @@ const TABLE: [Row; 12] = [
         to: "192.0.2.1",
         named: "eth0: untracked-in pre-dnat normal-in",
         wildcard: "*: pre-dnat normal-in",
+        workloads: "",
     },
     Row {
         traffic: "from a process of the host to outside",
@@ -50,6 +53,7 @@ const TABLE: [Row; 12] = [
         to: "192.0.2.2",
         named: "eth0: untracked-out normal-out",
         wildcard: "*: normal-out",
+        workloads: "",
     },
     Row {
         traffic: "from the host to an address of its own",
@@ -57,6 +61,7 @@ const TABLE: [Row; 12] = [
         to: "192.0.2.1",
         named: "lo: untracked-out normal-out untracked-in pre-dnat normal-in",
         wildcard: "*: normal-out pre-dnat normal-in",
+        workloads: "",
     },
     Row {
         traffic: "from the host to itself",
@@ -64,6 +69,7 @@ const TABLE: [Row; 12] = [
         to: "127.0.0.1",
         named: "lo: untracked-out normal-out untracked-in pre-dnat normal-in",
         wildcard: "*: normal-out pre-dnat normal-in",
+        workloads: "",
     },
     Row {
         traffic: "from the host to a workload of its own",
@@ -71,6 +77,7 @@ const TABLE: [Row; 12] = [
         to: "10.65.0.2",
         named: "",
         wildcard: "",
+        workloads: "",
     },
     Row {
         traffic: "from a workload to its host",
@@ -78,6 +85,7 @@ const TABLE: [Row; 12] = [
         to: "10.65.0.1",
         named: "",
         wildcard: "*: pre-dnat",
+        workloads: "cali0: normal-out",
     },
     Row {
         traffic: "from the host through a tunnel",
@@ -85,6 +93,7 @@ const TABLE: [Row; 12] = [
         to: "10.9.0.2",
         named: "vx0: untracked-out normal-out",
         wildcard: "*: normal-out",
+        workloads: "",
     },
     Row {
         traffic: "through a tunnel to the host",
@@ -92,6 +101,7 @@ const TABLE: [Row; 12] = [
         to: "10.9.0.1",
         named: "vx0: untracked-in pre-dnat normal-in",
         wildcard: "*: pre-dnat normal-in",
+        workloads: "",
     },
     Row {
         traffic: "from outside to a workload",
@@ -99,6 +109,7 @@ const TABLE: [Row; 12] = [
         to: "10.65.0.2",
         named: "eth0: untracked-in pre-dnat forward-in",
         wildcard: "*: pre-dnat forward-in forward-out",
+        workloads: "cali0: normal-in",
     },
     Row {
         traffic: "from a workload to outside",
@@ -106,6 +117,7 @@ const TABLE: [Row; 12] = [
         to: "192.0.2.2",
         named: "eth0: forward-out",
         wildcard: "*: pre-dnat forward-in forward-out",
+        workloads: "cali0: normal-out",
     },
     Row {
         traffic: "from a workload to another of the same host",
@@ -113,6 +125,7 @@ const TABLE: [Row; 12] = [
         to: "10.66.0.2",
         named: "",
         wildcard: "*: pre-dnat forward-in forward-out",
+        workloads: "cali0: normal-out; cali1: normal-in",
     },
     Row {
         traffic: "through the host as a router",
@@ -120,6 +133,7 @@ const TABLE: [Row; 12] = [
         to: "203.0.113.2",
         named: "eth0: untracked-in pre-dnat forward-in; eth1: forward-out",
         wildcard: "*: pre-dnat forward-in forward-out",
+        workloads: "",
     },
 ];
 
@@ -129,6 +143,9 @@ const STAGES: [&str; 7] =
 
 /// The links that have an endpoint of their own in the first column.
 const NAMED: [&str; 4] = ["eth0", "eth1", "lo", "vx0"];
+
+/// The links of workloads.
+const WORKLOADS: [&str; 2] = ["cali0", "cali1"];
 
 /// The port that the endpoint at this place of the list denies.
 fn port(index: usize) -> u16 {
@@ -220,13 +237,12 @@ impl Scene {
     /// Starts the agent with these links' endpoints. What workloads send to the host passes if `to_host` says so.
     fn start(&mut self, links: &[&str], to_host: &str) {
         let other = json!({ "bgp": { "ipv4Address": "192.0.2.2/24" }, "ipv4VXLANTunnelAddr": "10.9.0.2" });
-        let mut resources: Vec<_> = links.iter().map(|link| endpoint(link)).collect();
-        resources.extend([
-            allow_local(),
-            workload_endpoint("cali0", "10.65.0.2"),
-            workload_endpoint("cali1", "10.66.0.2"),
-            Resource::new("Node", "other", other),
-        ]);
+        let of_host = links.iter().filter(|link| !WORKLOADS.contains(link));
+        let mut resources: Vec<_> = of_host.map(|link| endpoint(link)).collect();
+        let labelled = |link: &str| format!("role={}", role(link));
+        let addresses = WORKLOADS.iter().zip(["10.65.0.2", "10.66.0.2"]);
+        resources.extend(addresses.map(|(link, at)| workload_endpoint(link, at).labels(&labelled(link))));
+        resources.extend([allow_local(), Resource::new("Node", "other", other)]);
         let settings = format!("VXLANEnabled = true\nDefaultEndpointToHostAction = {to_host}");
         self.world.start(&settings, &resources);
     }
@@ -292,6 +308,12 @@ fn endpoints_of_single_links_judge_what_the_table_says() {
 #[test]
 fn an_endpoint_of_all_links_judges_what_the_table_says() {
     check(&["*"], |row| row.wildcard);
+}
+
+/// Untracked, pre-DNAT and forward policy that selects a workload has no other say than normal policy.
+#[test]
+fn workloads_judge_what_the_table_says() {
+    check(&WORKLOADS, |row| row.workloads);
 }
 
 /// The packets that carry a tunnel go before policy as far as that is about connections: the earlier stages see them

@@ -3,10 +3,10 @@
 use super::{
     interpreter::{Fate, Kernel, Packet},
     packets::{Way, go, way},
-    stages::{links, world_with_early},
+    stages::{links, world_with_early, world_with_workload},
     worlds::{packet, world},
 };
-use crate::ruleset::ct_state;
+use crate::ruleset::{Ruleset, ct_state};
 use proptest::{collection::vec, prelude::*};
 use proto::rule::Protocol;
 
@@ -59,11 +59,34 @@ fn an_established_packet_meets_one_rule_a_stage() {
         let mut renderer = world_with_early(untracked, pre_dnat);
         renderer.set_links(links("eth0=a eth1=b"), Some("w".into()));
         let ruleset = renderer.ruleset();
-        let mut kernel = Kernel::new(&ruleset);
-        assert_eq!(go(&mut kernel, &mut established(), &way_of(way)), Fate::Passed, "{why}");
-        let met: Vec<_> = kernel.met.iter().map(|(chain, rules)| format!("{chain} {rules}")).collect();
-        assert_eq!(met.join(", "), expected, "{why}: {way}");
+        assert_eq!(met(&ruleset, way), expected, "{why}: {way}");
     }
+}
+
+#[test]
+fn policy_of_workloads_adds_one_rule_a_stage() {
+    let mut renderer = world_with_workload();
+    renderer.set_links(links("eth0=a"), None);
+    let ruleset = renderer.ruleset();
+    let forwarded =
+        "forward-from-workload 1, forward-in 1, forward-out 1, forward-to-workload 1, postrouting 1";
+    let cases = [
+        ("in eth0", "input 1, input-from-workload 1"),
+        ("out eth0", "output 1, postrouting 1"),
+        ("through eth0", forwarded),
+        ("through cali1", forwarded),
+    ];
+    for (way, expected) in cases {
+        assert_eq!(met(&ruleset, way), expected, "{way}");
+    }
+}
+
+/// How many rules of which base chains it comes to.
+fn met(ruleset: &Ruleset, way: &str) -> String {
+    let mut kernel = Kernel::new(ruleset);
+    assert_eq!(go(&mut kernel, &mut established(), &way_of(way)), Fate::Passed, "{way}");
+    let met: Vec<_> = kernel.met.iter().map(|(chain, rules)| format!("{chain} {rules}")).collect();
+    met.join(", ")
 }
 
 proptest! {
@@ -86,7 +109,9 @@ proptest! {
                 Way::Through(..) | Way::Within(_) => 3,
             };
             let pre_dnat = usize::from(kernel.met.contains_key("pre-dnat"));
-            prop_assert!(kernel.met.len() <= most + pre_dnat, "{:?}: {:?}", way, kernel.met);
+            let of_workloads = kernel.met.keys().filter(|chain| chain.contains("-workload")).count();
+            prop_assert!(of_workloads == 0 || !world.workloads.is_empty());
+            prop_assert!(kernel.met.len() <= most + pre_dnat + of_workloads, "{:?}: {:?}", way, kernel.met);
         }
     }
 }

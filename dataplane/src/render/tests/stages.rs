@@ -74,7 +74,7 @@ fn endpoint_with_early(
 }
 
 /// The world, and a workload with the first of its tiers.
-fn world_with_workload() -> Renderer {
+pub(super) fn world_with_workload() -> Renderer {
     let mut renderer = world(Settings::default());
     renderer.apply(&workload("ns/w", "cali1"));
     renderer
