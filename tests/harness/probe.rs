@@ -76,9 +76,11 @@ impl fmt::Display for Target {
 
 /// How often a probe is tried before it counts as silent: a single lost packet is no verdict.
 const TRIES: u32 = 2;
-/// How long a try waits. Shorter than a SYN's first retransmission (1 s), so that tries are independent, and than a
-/// neighbour's resolution (3 s), so that "host unreachable" is somebody's refusal and not ours.
+/// How long a try waits, and how long at most, whatever [`patience`] says. Shorter than a SYN's first retransmission
+/// (1 s), so that tries are independent, and than a neighbour's resolution (3 s), so that "host unreachable" is
+/// somebody's refusal and not ours.
 const WAIT: Duration = Duration::from_millis(350);
+const WAIT_AT_MOST: Duration = Duration::from_millis(900);
 /// A server that has our request gets more time: a busy machine is not a verdict.
 const SERVER_WAIT: Duration = Duration::from_secs(2);
 
@@ -89,7 +91,7 @@ impl Netns {
     /// When there is no route: then the test's world is wrong.
     pub fn probe(&self, target: &str) -> Answer {
         let target = target.into();
-        let answers = (0..TRIES).map(|_| self.probe_once(target, patience(WAIT)));
+        let answers = (0..TRIES).map(|_| self.probe_once(target, patience(WAIT).min(WAIT_AT_MOST)));
         answers.fold(Answer::Silent, |so_far, answer| if so_far == Answer::Silent { answer } else { so_far })
     }
 
