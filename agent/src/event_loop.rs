@@ -10,7 +10,7 @@ use crate::{
     events::names::Names,
     health::{Health, Status},
     logging::Logging,
-    reachability::{self, Finding},
+    reachability,
     status::desk::{Desk, Question},
     syncer::{self, SyncEvent},
 };
@@ -124,7 +124,7 @@ pub async fn run(
         datastore: None,
         links_seen: false,
         looked: false,
-        cut_off: None,
+        cut_off: false,
     };
     let mut asked: Option<Asked> = None;
     machine.report_health();
@@ -257,7 +257,7 @@ struct Machine {
     /// Whether the way to the datastore has been judged once.
     looked: bool,
     /// The agent cannot open a connection to its datastore.
-    cut_off: Option<Finding>,
+    cut_off: bool,
 }
 
 impl Machine {
@@ -393,7 +393,7 @@ impl Machine {
         self.report_health();
     }
 
-    /// Says whether the agent can reach its datastore, where that has changed.
+    /// Says that the agent cannot reach its datastore, and once that it can again.
     fn look_for_the_datastore(&mut self) {
         let routes =
             datastore_route::routes(&self.datastore_addresses.borrow_and_update(), self.reconciler.links());
@@ -401,16 +401,16 @@ impl Machine {
         let world = self.reconciler.renderer().world(&ends);
         let found = reachability::cut_off(&world, &routes);
         match &found {
-            Some(finding) if self.cut_off.as_ref() != Some(finding) => error!(
+            Some(finding) => error!(
                 datastore = %finding.to,
                 because = finding.because,
                 mend = finding.mend,
                 "what is in force does not let the agent open a connection to its datastore"
             ),
-            None if self.cut_off.is_some() => info!("the agent can reach its datastore again"),
+            None if self.cut_off => info!("the agent can reach its datastore again"),
             _ => {}
         }
-        self.cut_off = found;
+        self.cut_off = found.is_some();
         self.looked = true;
     }
 

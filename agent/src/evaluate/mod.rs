@@ -56,7 +56,6 @@ impl Evaluation {
             wildcard: resolution.wildcard.clone(),
             encapsulation: tunnels.encapsulation(),
             local: Some(links.iter().flat_map(|(_, link)| link.addresses()).collect()),
-            ..World::default()
         };
         Self { resources, world, resolution, definitions }
     }
