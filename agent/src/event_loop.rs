@@ -7,7 +7,7 @@ use crate::{
     config::{HealthAddress, Severity},
     datastore_route,
     engine::{ConfigurationChange, Engine},
-    events::names::Names,
+    events::{names::Names, possible::Possible},
     health::{Health, Status},
     logging::Logging,
     reachability,
@@ -25,11 +25,13 @@ use dataplane::{
     render::Renderer,
     ruleset::{Observed, ObservedRule},
 };
+use proto::{settings::PacketLog, update::Update};
 use std::{
     future::{Future, pending},
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -75,6 +77,8 @@ pub struct Outputs {
     pub logging: Logging,
     /// How often the table's watcher looks whether it missed something, if at all.
     pub audit: watch::Sender<Option<Duration>>,
+    /// What of the settings for events the kernel can do.
+    pub packet_log: Possible,
     /// The NFLOG group in which to listen, if any.
     pub nflog_group: watch::Sender<Option<u16>>,
     /// Hears of names, for those who read rules' prefixes.
@@ -141,7 +145,7 @@ pub async fn run(
             }
             Event::Link(event) => machine.on_link(event),
             Event::Table(event) => machine.on_table(event),
-            Event::Datastore(event) => machine.on_datastore(event),
+            Event::Datastore(event) => machine.on_datastore(event).await,
             Event::Question(question) => {
                 machine.outputs.desk.answer(question, (&machine.engine, &machine.reconciler), Instant::now());
                 continue;
@@ -304,14 +308,24 @@ impl Machine {
         true
     }
 
-    fn on_datastore(&mut self, event: SyncEvent) {
+    /// Awaits only the kernel's answer whether there can be events, once.
+    async fn on_datastore(&mut self, event: SyncEvent) {
         match event {
             SyncEvent::Health(health) => self.on_datastore_health(health),
             event => {
                 self.outputs.desk.on_event(&event, Instant::now());
-                let step = self.engine.on_datastore(event);
+                let mut step = self.engine.on_datastore(event);
                 if let Some(change) = step.configuration {
-                    self.on_configuration(change);
+                    let packet_log = self.outputs.packet_log.of(self.engine.resolved().packet_log()).await;
+                    self.on_configuration(change, packet_log);
+                }
+                for update in &mut step.updates {
+                    if let Update::Settings(settings) = update {
+                        let packet_log = self.outputs.packet_log.of(settings.packet_log).await;
+                        if packet_log != settings.packet_log {
+                            Arc::make_mut(settings).packet_log = packet_log;
+                        }
+                    }
                 }
                 if !step.updates.is_empty() {
                     self.outputs.desk.on_updates(&step.updates);
@@ -333,7 +347,7 @@ impl Machine {
         self.datastore = Some(health);
     }
 
-    fn on_configuration(&mut self, change: ConfigurationChange) {
+    fn on_configuration(&mut self, change: ConfigurationChange, packet_log: PacketLog) {
         for problem in change.problems {
             match problem.severity {
                 Severity::Hidden => debug!("{problem}"),
@@ -355,7 +369,7 @@ impl Machine {
             std::mem::replace(every, next) != next
         });
         self.outputs.nflog_group.send_if_modified(|group| {
-            let next = resolved.packet_log().group();
+            let next = packet_log.group();
             std::mem::replace(group, next) != next
         });
         // Nobody listens only when the server's task is gone, and then there is nobody to tell.
