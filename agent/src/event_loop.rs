@@ -4,6 +4,7 @@
 //! Stopping leaves the rules: enforcement outlives the agent.
 
 use crate::{
+    cold_conntrack,
     config::{HealthAddress, Severity},
     datastore_route,
     engine::{ConfigurationChange, Engine},
@@ -129,6 +130,7 @@ pub async fn run(
         links_seen: false,
         looked: false,
         cut_off: false,
+        cold_conntrack: false,
     };
     let mut asked: Option<Asked> = None;
     machine.report_health();
@@ -262,6 +264,8 @@ struct Machine {
     looked: bool,
     /// The agent cannot open a connection to its datastore.
     cut_off: bool,
+    /// Conntrack knew nothing when the kernel was last asked for something before the first ruleset.
+    cold_conntrack: bool,
 }
 
 impl Machine {
@@ -281,7 +285,11 @@ impl Machine {
     }
 
     fn take_work(&mut self, kernel: &Kernel) -> Option<Asked> {
-        self.reconciler.take_work(Instant::now()).map(|work| ask(kernel.clone(), work))
+        let work = self.reconciler.take_work(Instant::now())?;
+        if !self.reconciler.settled() {
+            self.cold_conntrack = cold_conntrack::is_cold();
+        }
+        Some(ask(kernel.clone(), work))
     }
 
     /// Begins once the first ruleset is in force: with a listener a large commit takes half as long again. Whether it
@@ -395,6 +403,9 @@ impl Machine {
         let revision = self.engine.revision();
         for report in self.reconciler.take_reports() {
             changed |= matches!(report, Report::InForce { .. });
+            if report == Report::FirstTable && self.cold_conntrack {
+                warn!("{}", cold_conntrack::WARNING);
+            }
             log(&report, revision);
             self.outputs.desk.on_report(&report, Instant::now());
         }
