@@ -76,7 +76,13 @@ fn hosts_that_are_no_nodes_can_be_listed() {
 
 #[test]
 fn an_ip_pool_turns_it_on() {
-    let mut world = vxlan(Store::Etcd);
+    for store in [Store::Etcd, Store::Directory] {
+        an_ip_pool_turns_it_on_in(store);
+    }
+}
+
+fn an_ip_pool_turns_it_on_in(store: Store) {
+    let mut world = vxlan(store);
     let pool = |mode: &str| {
         Resource::new("IPPool", "p", json!({ "cidr": "10.9.0.0/16", "vxlanMode": mode, "ipipMode": "Never" }))
     };

@@ -27,3 +27,23 @@ fn an_agent_without_endpoints_lets_everything_pass() {
     world.start_bare("");
     world.expect(&[("no endpoint, no policy", WEB, Open), ("nor for this", "icmp 192.0.2.1", Open)]);
 }
+
+#[test]
+fn an_agent_that_turns_tracking_on_says_what_that_means_once() {
+    let warnings = |world: &mut World| world.agent().log().matches("connection tracking was off").count();
+    let mut world = World::new(Store::Directory, &[WEB]);
+    world.start_bare("");
+    assert_eq!(warnings(&mut world), 1, "{}", world.agent().log());
+    world.agent().stop();
+    world.agent().start_again();
+    assert_eq!(warnings(&mut world), 1, "the table is there, and tracking on: {}", world.agent().log());
+
+    let mut tracked = World::new(Store::Directory, &[WEB]);
+    tracked
+        .host()
+        .nft("table inet another { chain c { type filter hook input priority 0; ct state new accept; }; }");
+    let mut known = tracked.peer().connect(WEB);
+    assert!(known.lives());
+    tracked.start_bare("");
+    assert_eq!(warnings(&mut tracked), 0, "another program had turned it on: {}", tracked.agent().log());
+}

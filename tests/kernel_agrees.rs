@@ -31,9 +31,8 @@ use proptest::{
 };
 use proto::{
     id::{IfName, NodeName},
-    judge::{self, CtState, Outcome, Packet, Stage, StageTrial, Trial, Verdict, Way},
-    rule::{Family, Protocol},
-    settings::Settings,
+    judge::{CtState, Outcome, Packet, Stage, StageTrial, Trial, Verdict, Way},
+    rule::Protocol,
     update::Update,
 };
 use rig::{DNAT, Rig, Seen};
@@ -138,8 +137,7 @@ fn disagreements(rig: &Rig, world: &World, probes: &[Probe], tally: &mut Tally) 
     let links = links();
     let ruleset = rendered(world, &links);
     let settings = Arc::new(world.settings.clone());
-    let evaluation = Evaluation::new(world.resources.clone(), HERE, settings, &links)
-        .with_encapsulation(tunnels(&world.settings));
+    let evaluation = Evaluation::new(world.resources.clone(), HERE, settings, &links);
     rig.open();
     let free = rig.run(probes);
     rig.enforce(&ruleset);
@@ -186,22 +184,6 @@ fn untracked_otherwise(
         (false, true) => Some("the kernel does not track"),
         (true, false) if seen.state.is_some() => Some("the kernel tracks"),
         _ => None,
-    }
-}
-
-/// Tunnels as the settings say, without nodes or pools.
-fn tunnels(settings: &Settings) -> judge::Encapsulation {
-    let configured = &settings.encapsulation;
-    let hosts = |family: Family| {
-        let nets = configured.external_nodes.iter().filter(|net| Family::of(net) == family);
-        nets.copied().collect::<Vec<_>>()
-    };
-    let vxlan =
-        |family: Family| configured.vxlan(family).then(|| (family, (configured.vxlan_port, hosts(family))));
-    judge::Encapsulation {
-        ipip: configured.ipip().then(|| hosts(Family::V4)),
-        vxlan: Family::BOTH.into_iter().filter_map(vxlan).collect(),
-        wireguard: Family::BOTH.into_iter().filter_map(|f| Some((f, configured.wireguard(f)?))).collect(),
     }
 }
 

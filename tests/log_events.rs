@@ -146,6 +146,26 @@ fn a_flood_is_limited_for_its_rule_alone_and_counted() {
     });
 }
 
+#[test]
+fn what_tunnels_and_workloads_are_denied_is_told_and_the_order_is_plain() {
+    let (_folder, path, settings) =
+        events_file("LogDenied = Enabled\nVXLANEnabled = true\nIpInIpEnabled = true");
+    let settings = format!("{settings}\nInterfacePrefix = wl\nDefaultEndpointToHostAction = DROP");
+    let mut world = World::new(Store::Directory, &["192.0.2.1:82"]);
+    world.host().veth("wl0", "10.65.0.1/24", world.peer(), "10.65.0.2/24");
+    world.start(&settings, &[host_endpoint("edge", "eth0").labels("role=edge"), web("web")]);
+    flood(world.peer(), "192.0.2.1:4789", 3);
+    let from_workload = world.peer().enter(|| std::net::UdpSocket::bind("10.65.0.2:0")).expect("its address");
+    from_workload.send_to(b"x", "10.65.0.1:9999").expect("sent");
+    awaits(&path, &json!({ "event": "deny", "rule": "VXLAN from elsewhere", "in": "eth0" }));
+    awaits(&path, &json!({ "event": "deny", "rule": "DefaultEndpointToHostAction", "in": "wl0" }));
+    let ruleset = world.host().ruleset();
+    assert!(ruleset.contains("log prefix \"D IPIP from elsewhere\" group 3007"), "{ruleset}");
+    let told = events(&path);
+    let sequence: Vec<u64> = told.iter().filter_map(|event| event["sequence"].as_u64()).collect();
+    assert!(sequence.iter().copied().eq(1..=told.len() as u64), "each line has the next number: {told:#?}");
+}
+
 fn flood(from: &Netns, to: &str, packets: u64) {
     let socket = from.enter(|| std::net::UdpSocket::bind("192.0.2.2:0")).expect("the peer's address");
     for _ in 0..packets {

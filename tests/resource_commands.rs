@@ -154,3 +154,59 @@ fn an_unreachable_etcd_is_named_and_not_waited_for_long() {
     let said = portcullis(&host, &["get", "hostendpoint"], "");
     assert!(!said.success && said.text.contains("etcd"), "{}", said.text);
 }
+
+/// None of calicoctl's runs were recorded for pools; this is what its client's code does.
+#[test]
+fn ip_pools_do_not_overlap_and_keep_their_net() {
+    let host = Netns::new();
+    let mut etcd = Etcd::start(&host);
+    let pool = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
+        )
+    };
+    let block = "/calico/ipam/v2/assignment/ipv4/block/10.9.0.0-26";
+    let cases = [
+        // why                      command    name   spec                                                 said
+        ("created", "apply", "a", "cidr: 10.9.0.0/16", ""),
+        ("changed", "apply", "a", "cidr: 10.9.0.0/16, vxlanMode: Always", ""),
+        (
+            "another net",
+            "apply",
+            "a",
+            "cidr: 10.8.0.0/16",
+            "spec.cidr = '10.8.0.0/16' (IPPool CIDR cannot be modified)",
+        ),
+        (
+            "other blocks",
+            "replace",
+            "a",
+            "cidr: 10.9.0.0/16, blockSize: 27",
+            "IPPool BlockSize cannot be modified",
+        ),
+        (
+            "overlapping",
+            "apply",
+            "b",
+            "cidr: 10.9.128.0/17",
+            "IPPool(b) CIDR overlaps with IPPool(a) CIDR 10.9.0.0/16",
+        ),
+        ("beside it", "create", "b", "cidr: 10.10.0.0/16", ""),
+        ("hosts hold addresses", "delete", "a", "cidr: 10.9.0.0/16", "delete it with calicoctl"),
+        ("nobody does", "delete", "b", "cidr: 10.10.0.0/16", ""),
+    ];
+    for (why, command, name, spec, expected) in cases {
+        if command == "delete" {
+            etcd.put_raw(block, "{}");
+        }
+        let said = portcullis(&host, &[command, "-f", "-"], &pool(name, spec));
+        assert_eq!(said.success, expected.is_empty(), "{why}: {}", said.text);
+        assert!(said.text.contains(expected), "{why}: {}", said.text);
+    }
+    let shown = portcullis(&host, &["get", "pools"], "").text;
+    assert_eq!(shown, "NAME   CIDR          SELECTOR\na      10.9.0.0/16   all()\n");
+    let stored = &etcd.dump(PREFIX)[&format!("{PREFIX}ippools/a")];
+    assert!(stored.ends_with(
+        r#""spec":{"cidr":"10.9.0.0/16","vxlanMode":"Always","ipipMode":"Never","blockSize":26,"nodeSelector":"all()","allowedUses":["Workload","Tunnel"]}}"#
+    ), "{stored}");
+}

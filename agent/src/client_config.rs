@@ -179,6 +179,9 @@ fn overlay(mut spec: Spec, parameters: &BTreeMap<String, String>) -> Spec {
         spec.etcd_endpoints = endpoints;
         spec.datastore_type = "etcdv3".to_owned();
     }
+    if let Some(value) = set("etcddiscoverysrv") {
+        spec.etcd_discovery_srv = value;
+    }
     if let Some(value) = set("etcdkeyfile") {
         spec.etcd_key_file = value;
     }
@@ -266,6 +269,7 @@ mod tests {
                 Err("not recognized"),
             ),
             ("another kind", Some("kind: HostEndpoint"), vec![], Err("expected one CalicoAPIConfig")),
+            ("SRV in felix.cfg", Some("EtcdDiscoverySrv = x"), vec![bare], Err("list the endpoints")),
             ("SRV", None, vec![("ETCD_DISCOVERY_SRV", "x"), bare], Err("list the endpoints")),
         ];
         for (why, file, variables, expected) in cases {

@@ -14,31 +14,47 @@ use tracing::debug;
 /// Between two attempts to look up a name.
 const LOOKUP_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long a command waits for names.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The port where an endpoint names none: that of its scheme, as in any URL.
 const PORTS: [(&str, u16); 2] = [("https", 443), ("http", 80)];
 
 /// The datastore's addresses: none yet while names are being looked up, none ever where it is a directory.
 pub fn addresses(datastore: &Datastore) -> watch::Receiver<Vec<SocketAddr>> {
-    let Datastore::Etcd(options) = datastore else { return watch::channel(Vec::new()).1 };
-    let hosts: Vec<(String, u16)> = options.endpoints.iter().filter_map(|url| host_and_port(url)).collect();
-    let literal = |(host, port): &(String, u16)| Some(SocketAddr::new(host.parse().ok()?, *port));
-    if let Some(known) = hosts.iter().map(literal).collect() {
+    let hosts = hosts(datastore);
+    if let Some(known) = literal(&hosts) {
         return watch::channel(known).1;
     }
     let (sender, receiver) = watch::channel(Vec::new());
-    tokio::spawn(look_up(hosts, sender));
+    tokio::spawn(look_up_until_found(hosts, sender));
     receiver
 }
 
-async fn look_up(hosts: Vec<(String, u16)>, sender: watch::Sender<Vec<SocketAddr>>) {
+/// The datastore's addresses as they can be found now, for a command that ends.
+pub async fn addresses_now(datastore: &Datastore) -> Vec<SocketAddr> {
+    let hosts = hosts(datastore);
+    match literal(&hosts) {
+        Some(known) => known,
+        None => tokio::time::timeout(LOOKUP_TIMEOUT, look_up(&hosts)).await.unwrap_or_default(),
+    }
+}
+
+fn hosts(datastore: &Datastore) -> Vec<(String, u16)> {
+    match datastore {
+        Datastore::Etcd(options) => options.endpoints.iter().filter_map(|url| host_and_port(url)).collect(),
+        Datastore::Directory(_) => Vec::new(),
+    }
+}
+
+/// `None` where one is a name.
+fn literal(hosts: &[(String, u16)]) -> Option<Vec<SocketAddr>> {
+    hosts.iter().map(|(host, port)| Some(SocketAddr::new(host.parse().ok()?, *port))).collect()
+}
+
+async fn look_up_until_found(hosts: Vec<(String, u16)>, sender: watch::Sender<Vec<SocketAddr>>) {
     loop {
-        let mut found = Vec::new();
-        for (host, port) in &hosts {
-            match tokio::net::lookup_host((host.as_str(), *port)).await {
-                Ok(addresses) => found.extend(addresses),
-                Err(error) => debug!(host, %error, "the datastore's name cannot be looked up"),
-            }
-        }
+        let found = look_up(&hosts).await;
         if !found.is_empty() {
             // Nobody listens only when the loop has ended.
             let _ = sender.send(found);
@@ -46,6 +62,17 @@ async fn look_up(hosts: Vec<(String, u16)>, sender: watch::Sender<Vec<SocketAddr
         }
         tokio::time::sleep(LOOKUP_PAUSE).await;
     }
+}
+
+async fn look_up(hosts: &[(String, u16)]) -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    for (host, port) in hosts {
+        match tokio::net::lookup_host((host.as_str(), *port)).await {
+            Ok(addresses) => found.extend(addresses),
+            Err(error) => debug!(host, %error, "the datastore's name cannot be looked up"),
+        }
+    }
+    found
 }
 
 fn host_and_port(url: &str) -> Option<(String, u16)> {

@@ -4,13 +4,14 @@
 //! Stopping leaves the rules: enforcement outlives the agent.
 
 use crate::{
+    cold_conntrack,
     config::{HealthAddress, Severity},
     datastore_route,
     engine::{ConfigurationChange, Engine},
-    events::names::Names,
+    events::{names::Names, possible::Possible},
     health::{Health, Status},
     logging::Logging,
-    reachability::{self, Finding},
+    reachability,
     status::desk::{Desk, Question},
     syncer::{self, SyncEvent},
 };
@@ -25,11 +26,13 @@ use dataplane::{
     render::Renderer,
     ruleset::{Observed, ObservedRule},
 };
+use proto::{settings::PacketLog, update::Update};
 use std::{
     future::{Future, pending},
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -75,6 +78,8 @@ pub struct Outputs {
     pub logging: Logging,
     /// How often the table's watcher looks whether it missed something, if at all.
     pub audit: watch::Sender<Option<Duration>>,
+    /// What of the settings for events the kernel can do.
+    pub packet_log: Possible,
     /// The NFLOG group in which to listen, if any.
     pub nflog_group: watch::Sender<Option<u16>>,
     /// Hears of names, for those who read rules' prefixes.
@@ -124,7 +129,8 @@ pub async fn run(
         datastore: None,
         links_seen: false,
         looked: false,
-        cut_off: None,
+        cut_off: false,
+        cold_conntrack: false,
     };
     let mut asked: Option<Asked> = None;
     machine.report_health();
@@ -141,7 +147,7 @@ pub async fn run(
             }
             Event::Link(event) => machine.on_link(event),
             Event::Table(event) => machine.on_table(event),
-            Event::Datastore(event) => machine.on_datastore(event),
+            Event::Datastore(event) => machine.on_datastore(event).await,
             Event::Question(question) => {
                 machine.outputs.desk.answer(question, (&machine.engine, &machine.reconciler), Instant::now());
                 continue;
@@ -257,7 +263,9 @@ struct Machine {
     /// Whether the way to the datastore has been judged once.
     looked: bool,
     /// The agent cannot open a connection to its datastore.
-    cut_off: Option<Finding>,
+    cut_off: bool,
+    /// Conntrack knew nothing when the kernel was last asked for something before the first ruleset.
+    cold_conntrack: bool,
 }
 
 impl Machine {
@@ -277,7 +285,11 @@ impl Machine {
     }
 
     fn take_work(&mut self, kernel: &Kernel) -> Option<Asked> {
-        self.reconciler.take_work(Instant::now()).map(|work| ask(kernel.clone(), work))
+        let work = self.reconciler.take_work(Instant::now())?;
+        if !self.reconciler.settled() {
+            self.cold_conntrack = cold_conntrack::is_cold();
+        }
+        Some(ask(kernel.clone(), work))
     }
 
     /// Begins once the first ruleset is in force: with a listener a large commit takes half as long again. Whether it
@@ -304,14 +316,24 @@ impl Machine {
         true
     }
 
-    fn on_datastore(&mut self, event: SyncEvent) {
+    /// Awaits only the kernel's answer whether there can be events, once.
+    async fn on_datastore(&mut self, event: SyncEvent) {
         match event {
             SyncEvent::Health(health) => self.on_datastore_health(health),
             event => {
                 self.outputs.desk.on_event(&event, Instant::now());
-                let step = self.engine.on_datastore(event);
+                let mut step = self.engine.on_datastore(event);
                 if let Some(change) = step.configuration {
-                    self.on_configuration(change);
+                    let packet_log = self.outputs.packet_log.of(self.engine.resolved().packet_log()).await;
+                    self.on_configuration(change, packet_log);
+                }
+                for update in &mut step.updates {
+                    if let Update::Settings(settings) = update {
+                        let packet_log = self.outputs.packet_log.of(settings.packet_log).await;
+                        if packet_log != settings.packet_log {
+                            Arc::make_mut(settings).packet_log = packet_log;
+                        }
+                    }
                 }
                 if !step.updates.is_empty() {
                     self.outputs.desk.on_updates(&step.updates);
@@ -333,7 +355,7 @@ impl Machine {
         self.datastore = Some(health);
     }
 
-    fn on_configuration(&mut self, change: ConfigurationChange) {
+    fn on_configuration(&mut self, change: ConfigurationChange, packet_log: PacketLog) {
         for problem in change.problems {
             match problem.severity {
                 Severity::Hidden => debug!("{problem}"),
@@ -355,7 +377,7 @@ impl Machine {
             std::mem::replace(every, next) != next
         });
         self.outputs.nflog_group.send_if_modified(|group| {
-            let next = resolved.packet_log().group();
+            let next = packet_log.group();
             std::mem::replace(group, next) != next
         });
         // Nobody listens only when the server's task is gone, and then there is nobody to tell.
@@ -381,6 +403,9 @@ impl Machine {
         let revision = self.engine.revision();
         for report in self.reconciler.take_reports() {
             changed |= matches!(report, Report::InForce { .. });
+            if report == Report::FirstTable && self.cold_conntrack {
+                warn!("{}", cold_conntrack::WARNING);
+            }
             log(&report, revision);
             self.outputs.desk.on_report(&report, Instant::now());
         }
@@ -393,7 +418,7 @@ impl Machine {
         self.report_health();
     }
 
-    /// Says whether the agent can reach its datastore, where that has changed.
+    /// Says that the agent cannot reach its datastore, and once that it can again.
     fn look_for_the_datastore(&mut self) {
         let routes =
             datastore_route::routes(&self.datastore_addresses.borrow_and_update(), self.reconciler.links());
@@ -401,16 +426,16 @@ impl Machine {
         let world = self.reconciler.renderer().world(&ends);
         let found = reachability::cut_off(&world, &routes);
         match &found {
-            Some(finding) if self.cut_off.as_ref() != Some(finding) => error!(
+            Some(finding) => error!(
                 datastore = %finding.to,
                 because = finding.because,
                 mend = finding.mend,
                 "what is in force does not let the agent open a connection to its datastore"
             ),
-            None if self.cut_off.is_some() => info!("the agent can reach its datastore again"),
+            None if self.cut_off => info!("the agent can reach its datastore again"),
             _ => {}
         }
-        self.cut_off = found;
+        self.cut_off = found.is_some();
         self.looked = true;
     }
 

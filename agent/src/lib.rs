@@ -9,6 +9,7 @@
 //! | [`evaluate`] | yes | what becomes of a packet, from scratch |
 //! | [`reachability`] | yes | whether what is in force cuts the agent off its datastore; [`datastore_route`] finds the way to it |
 //! | [`engine`] | yes | one event of the datastore or of links, carried to the reconciler |
+//! | [`cold_conntrack`] | but for a file | what is said when our table is the first that has connections tracked |
 //! | [`events`] | but for its thread | packets that rules tell of, as lines of JSON |
 //! | [`event_loop`] | no | the one place that waits |
 //! | [`health`] [`logging`] | no | what the agent says of itself |
@@ -21,6 +22,7 @@
 
 pub mod calc;
 pub mod client_config;
+pub mod cold_conntrack;
 pub mod command;
 pub mod config;
 pub mod datastore_route;

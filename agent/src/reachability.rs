@@ -3,8 +3,10 @@
 
 use crate::evaluate::words;
 use proto::{
-    id::IfName,
-    judge::{CtState, Judge, Outcome, Packet, Reason, Stage, StageTrial, Trial, Verdict, Way, World},
+    id::{HostEndpointName, IfName},
+    judge::{
+        CtState, Governor, Judge, Outcome, Packet, Reason, Stage, StageTrial, Trial, Verdict, Way, World,
+    },
     rule::Protocol,
 };
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +30,8 @@ pub struct Route {
 pub struct Finding {
     /// The first of the datastore's addresses; none of them can be reached.
     pub to: SocketAddr,
+    /// Whose policy it is.
+    pub endpoint: Option<HostEndpointName>,
     /// What denies, in words.
     pub because: String,
     /// What mends it, in words.
@@ -104,7 +108,11 @@ fn finding(route: &Route, denied: &StageTrial) -> Finding {
         (_, false) => format!("add tcp:{port} to FailsafeOutboundHostPorts"),
         (_, true) => format!("add tcp:{port} to FailsafeInboundHostPorts and FailsafeOutboundHostPorts"),
     };
-    Finding { to: route.to, because, mend }
+    let endpoint = match &denied.governor {
+        Governor::Own(name) | Governor::Wildcard(name) => Some(name.clone()),
+        Governor::Workload(_) | Governor::None => None,
+    };
+    Finding { to: route.to, endpoint, because, mend }
 }
 
 #[cfg(test)]

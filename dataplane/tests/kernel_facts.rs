@@ -269,6 +269,26 @@ fn all_of_many_elements_arrive() {
     });
 }
 
+/// Kernels without nfnetlink_log refuse each rule that tells of packets, so that is asked before there is one. This
+/// kernel has it; the answer of one that has not is by an option.
+#[test]
+fn whether_there_is_nflog_is_asked_without_a_change() {
+    in_netns(|| {
+        let kernel = Kernel::spawn().unwrap();
+        for table in [false, true] {
+            if table {
+                commit(&kernel, vec![Change::AddTable, Change::AddChain(name("probe"), None)]);
+            }
+            let before = (wait(kernel.generation()).unwrap(), sh("nft list ruleset"));
+            wait(kernel.check_nflog()).unwrap();
+            assert_eq!((wait(kernel.generation()).unwrap(), sh("nft list ruleset")), before);
+        }
+        let without = Kernel::spawn_with(Options { nflog: false, ..Options::default() }).unwrap();
+        let error = wait(without.check_nflog()).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    });
+}
+
 /// A set that begins large is made with room; what it is made with is no limit.
 #[test]
 fn a_set_that_began_large_can_grow() {

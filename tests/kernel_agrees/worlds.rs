@@ -6,8 +6,8 @@ use proto::{
     id::{IfName, NodeName, PolicyId, ProfileName, TierName},
     key::{Kind, ResourceKey},
     resource::{
-        Category, EndpointPort, HostEndpoint, LabelMap, NetworkSet, PolicySpec, ProfileSpec, Resource, Tier,
-        WorkloadEndpoint,
+        Category, EndpointPort, HostEndpoint, IpPool, LabelMap, NetworkSet, Node, PolicySpec, ProfileSpec,
+        Resource, Tier, WorkloadEndpoint,
     },
     rule::{Action, Family, IcmpMatch, Port, PortRange, Protocol, Rule, SelectorSide},
     selector::Selector,
@@ -90,11 +90,20 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
     let endpoints = vec((select(vec!["h1", "h2", "h3", "h4"]), host_endpoint()), 1..4);
     let workloads = vec((select(vec!["v", "w", "x"]), workload()), 0..3);
     let targets = (vec(network_set(), 0..4), workloads);
+    let hosts = (vec(node(), 0..4), option::weighted(0.2, ip_pool()));
     let tiers = (option::weighted(0.8, tier()), option::weighted(0.8, tier()), option::weighted(0.9, tier()));
     let profiles = vec((rules(0..3), rules(0..3), labels()), 2);
     let policies = (vec(policy(), 0..7), option::weighted(0.3, policy()));
-    (settings(), endpoints, targets, tiers, policies, profiles).prop_map(
-        |(settings, endpoints, (sets, workloads), tiers, (policies, of_namespace), profiles)| {
+    (settings(), endpoints, targets, hosts, tiers, policies, profiles).prop_map(
+        |(
+            settings,
+            endpoints,
+            (sets, workloads),
+            (nodes, pool),
+            tiers,
+            (policies, of_namespace),
+            profiles,
+        )| {
             let mut resources = BTreeMap::new();
             let mut put = |kind, name: &str, resource| {
                 resources.insert(key(kind, name), Arc::new(resource));
@@ -104,6 +113,12 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
             }
             for (number, set) in sets.into_iter().enumerate() {
                 put(Kind::GlobalNetworkSet, &format!("s{number}"), Resource::NetworkSet(set));
+            }
+            for (name, node) in [HERE, "second", "third"].into_iter().zip(nodes) {
+                put(Kind::Node, name, Resource::Node(node));
+            }
+            if let Some(pool) = pool {
+                put(Kind::IPPool, "pool", Resource::IpPool(pool));
             }
             for (name, tier) in [("first", tiers.0), ("second", tiers.1), ("default", tiers.2)] {
                 if let Some((order, default_action)) = tier {
@@ -329,20 +344,43 @@ fn rule() -> impl Strategy<Value = Rule<SelectorSide>> {
     )
 }
 
-/// Tunnels, now and then; their hosts are those of `ExternalNodesCIDRList`.
+/// Tunnels, now and then; what settings leave open the pools decide.
 fn encapsulation() -> impl Strategy<Value = Encapsulation> {
     let seldom = || prop::bool::weighted(0.1);
-    (seldom(), seldom(), seldom(), vec(net(), 0..3)).prop_map(|(ipip, vxlan4, wireguard, external_nodes)| {
+    let said = || option::weighted(0.7, seldom());
+    (said(), said(), seldom(), vec(net(), 0..3)).prop_map(|(ipip, vxlan4, wireguard, external_nodes)| {
         Encapsulation {
-            ipip: Some(ipip),
-            vxlan4: Some(vxlan4),
-            // Only IPPools turn it on, and there are none here.
+            ipip,
+            vxlan4,
             vxlan6: false,
             vxlan_port: 8080,
             wireguard4: wireguard.then_some(1000),
             wireguard6: wireguard.then_some(1000),
             external_nodes,
         }
+    })
+}
+
+/// The nodes whose tunnels are welcome, this one among them.
+fn node() -> impl Strategy<Value = Node> {
+    let v4 = option::weighted(0.8, select(vec!["10.0.0.1", "10.0.0.9", "10.0.1.9", "203.0.113.1"]));
+    let v6 = option::weighted(0.8, select(vec!["fd00::1", "fd00::9", "fd00:1::9", "2001:db8::1"]));
+    let tunnel = || prop::bool::weighted(0.8);
+    let address = |text: Option<&str>| text.map(|text| text.parse().expect("an address"));
+    (v4, v6, tunnel(), tunnel()).prop_map(move |(v4, v6, vxlan4, vxlan6)| Node {
+        v4: address(v4),
+        v6: address(v6),
+        vxlan4,
+        vxlan6,
+    })
+}
+
+fn ip_pool() -> impl Strategy<Value = IpPool> {
+    let cidr = select(vec!["10.65.0.0/16", "fd00:65::/64"]);
+    (cidr, any::<bool>(), any::<bool>()).prop_map(|(cidr, ipip, vxlan)| IpPool {
+        cidr: cidr.parse().expect("a net"),
+        ipip,
+        vxlan,
     })
 }
 

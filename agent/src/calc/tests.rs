@@ -10,11 +10,18 @@ mod worlds;
 
 use super::CalcGraph;
 use crate::{
-    evaluate::from_scratch::{self, Resources},
+    evaluate::{
+        from_scratch::{self, Resources},
+        tunnels::tunnels,
+    },
     store::StoreDelta,
 };
 use proptest::prelude::*;
-use proto::{id::NodeName, settings::Settings};
+use proto::{
+    id::{NodeName, SetId},
+    settings::Settings,
+    update::{Member, SetKind},
+};
 use replica::Replica;
 use std::sync::Arc;
 use worlds::{HERE, Op, ops};
@@ -63,8 +70,7 @@ impl Bench {
                 self.graph.apply(StoreDelta::Ready(ready));
             }
             Op::Settings(number) => {
-                let prefix = format!("prefix-{number}");
-                let settings = Arc::new(Settings { log_prefix: prefix, ..Settings::default() });
+                let settings = Arc::new(worlds::settings(number));
                 self.settings = Some(settings.clone());
                 self.graph.set_settings(settings);
             }
@@ -84,8 +90,21 @@ impl Bench {
 
     fn check(&self) {
         assert!(self.replica.in_sync);
-        assert_eq!(self.replica.settings, self.settings);
-        let expected = from_scratch::enforced(&self.world, HERE).0;
+        let settings = self.settings.as_deref().expect("nothing is told without");
+        let tunnels = tunnels(&self.world, HERE, settings);
+        let mut expected = from_scratch::enforced(&self.world, HERE).0;
+        let vxlan = tunnels.configured.vxlan4 == Some(true) || tunnels.configured.vxlan6;
+        for (id, wanted, nets) in [
+            (SetId::all_hosts(), tunnels.configured.ipip == Some(true), tunnels.hosts),
+            (SetId::all_vxlan(), vxlan, tunnels.vteps),
+        ] {
+            if wanted {
+                let members = nets.into_iter().map(Member::Net).collect();
+                expected.sets.insert(id, (SetKind::Addresses, members));
+            }
+        }
+        let settings = Settings { encapsulation: tunnels.configured, ..settings.clone() };
+        assert_eq!(self.replica.settings.as_deref(), Some(&settings));
         assert_eq!(self.replica.enforced.endpoints, expected.endpoints);
         assert_eq!(self.replica.enforced.workloads, expected.workloads);
         assert_eq!(self.replica.enforced.policies, expected.policies);

@@ -5,7 +5,7 @@ use crate::{
     config::{Datastore, Resolved, Severity},
     engine::Engine,
     event_loop::{self, Inputs, LoopError, Outputs},
-    events::{self, names::Names, sink::Sink},
+    events::{self, names::Names, possible::Possible, sink::Sink},
     health::{self, Health},
     leftovers,
     lint::{self, run_time::Findings},
@@ -97,7 +97,8 @@ pub async fn run(args: AgentArgs) -> Result<(), AgentError> {
     if let Datastore::Etcd(options) = resolved.datastore() {
         tokio::spawn(status::writer::run(options, resolved.hostname().to_owned(), readers.told));
     }
-    let (nflog_group, listen_in) = watch::channel(resolved.packet_log().group());
+    let mut packet_log = Possible::new(kernel.clone());
+    let (nflog_group, listen_in) = watch::channel(packet_log.of(resolved.packet_log()).await.group());
     let (names, sink) = (Names::default(), Sink::new(resolved.events_file()));
     if let Err(error) = events::spawn(listen_in, names.clone(), sink) {
         error!(%error, "no events of packets; policy is enforced all the same");
@@ -112,7 +113,8 @@ pub async fn run(args: AgentArgs) -> Result<(), AgentError> {
 
     let inputs = Inputs { datastore, links, questions, monitor, table };
     let watch_table = Some(watch_table);
-    let outputs = Outputs { health, health_address, logging, audit, nflog_group, names, watch_table, desk };
+    let outputs =
+        Outputs { health, health_address, logging, audit, packet_log, nflog_group, names, watch_table, desk };
     Ok(event_loop::run(engine, kernel, inputs, outputs).await?)
 }
 

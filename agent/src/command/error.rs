@@ -31,8 +31,6 @@ pub enum CommandError {
     NoResources(String),
     #[error("resource type `{word}` is not known: one of {words}", word = .0, words = super::kinds::words())]
     UnknownKind(String),
-    #[error("{0} cannot be written by portcullis: use calicoctl")]
-    KindNotWritten(&'static str),
     #[error("{}", invalid(.0))]
     Invalid(Vec<FieldError>),
     #[error(transparent)]

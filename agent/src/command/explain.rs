@@ -20,8 +20,8 @@ use crate::{
 };
 use dataplane::{link::table::LinkTable, reconciler::with_causes};
 use packet::{PacketArgs, PacketError};
-use proto::{judge::Encapsulation, settings::Settings, update::Update};
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use proto::update::Update;
+use std::{sync::Arc, time::Instant};
 use verify::VerifyError;
 
 /// Shown by `portcullis explain --help`.
@@ -88,9 +88,8 @@ pub async fn run(args: ExplainArgs) -> Result<(), ExplainError> {
     let links = links(&args.links).await?;
     let resources =
         engine.store().in_force_after(None).map(|(key, resource)| (key.clone(), resource.clone()));
-    let (settings, encapsulation) = tunnels(&updates, engine.resolved().settings());
-    let evaluation = Evaluation::new(resources.collect(), engine.resolved().hostname(), settings, &links)
-        .with_encapsulation(encapsulation);
+    let settings = Arc::new(engine.resolved().settings());
+    let evaluation = Evaluation::new(resources.collect(), engine.resolved().hostname(), settings, &links);
     let trial = evaluation.judge(&packet, &way);
     let answer = print::Answer { evaluation: &evaluation, packet: &packet, way: &way, trial: &trial };
     let verified = if args.verify {
@@ -122,22 +121,6 @@ async fn read(engine: &mut Engine) -> Result<Vec<Update>, ExplainError> {
         }
     }
     if updates.is_empty() { Err(ExplainError::NotReady) } else { Ok(updates) }
-}
-
-/// The settings with what IPPools add to them, and the tunnels' hosts: the two things that calculation is asked for.
-fn tunnels(updates: &[Update], settings: Settings) -> (Arc<Settings>, Encapsulation) {
-    let (mut settings, mut sets) = (Arc::new(settings), BTreeMap::new());
-    for update in updates {
-        match update {
-            Update::Settings(told) => settings = told.clone(),
-            Update::SetAdded(id, _, members) => {
-                sets.insert(*id, members.iter().copied().collect());
-            }
-            _ => {}
-        }
-    }
-    let encapsulation = Encapsulation::of(&settings, &sets);
-    (settings, encapsulation)
 }
 
 async fn links(given: &[Link]) -> Result<LinkTable, ExplainError> {

@@ -5,7 +5,7 @@ use super::error::CommandError;
 use crate::datastore_write::{Datastore, WriteError};
 use proto::{
     key::{Kind, ResourceKey},
-    v3::{AnyResource, ClusterInformation, ClusterInformationSpec, Object, ObjectMeta, Spec, TierSpec},
+    v3::{ClusterInformation, ClusterInformationSpec, Object, ObjectMeta, Spec, TierSpec},
     validate::{defaults, policy_name},
 };
 
@@ -88,10 +88,9 @@ async fn ensure_cluster_information(store: &Datastore) -> Result<(), CommandErro
 async fn cluster_information(store: &Datastore) -> Result<Option<(ClusterInformation, i64)>, CommandError> {
     let key = key(Kind::ClusterInformation, "default");
     let Some(stored) = store.get(&key).await? else { return Ok(None) };
-    match AnyResource::from_stored_json(Kind::ClusterInformation, &stored.value) {
-        Some(Ok(AnyResource::ClusterInformation(found))) => Ok(Some((found, stored.mod_revision))),
-        Some(Err(error)) => Err(CommandError::Unreadable { key, reason: error.to_string() }),
-        _ => Ok(None),
+    match serde_json::from_slice(&stored.value) {
+        Ok(found) => Ok(Some((found, stored.mod_revision))),
+        Err(error) => Err(CommandError::Unreadable { key, reason: error.to_string() }),
     }
 }
 

@@ -4,7 +4,7 @@ use super::error::CommandError;
 use proto::key::Kind;
 
 /// Kinds with their short words. Singular, plural and the kind's own name go without saying, in any case.
-const KINDS: [(Kind, &[&str]); 11] = [
+const KINDS: [(Kind, &[&str]); 12] = [
     (Kind::HostEndpoint, &["hep", "heps"]),
     (Kind::GlobalNetworkPolicy, &["gnp", "gnps"]),
     (Kind::NetworkPolicy, &["np", "nps", "policy", "pol", "policies", "pols"]),
@@ -16,6 +16,7 @@ const KINDS: [(Kind, &[&str]); 11] = [
     (Kind::ClusterInformation, &["clusterinfo", "clusterinfos"]),
     (Kind::WorkloadEndpoint, &["wep", "weps"]),
     (Kind::Node, &["no", "nos"]),
+    (Kind::IPPool, &["ipp", "ipps", "pool", "pools"]),
 ];
 
 /// The kind that a word on the command line means.
@@ -54,7 +55,9 @@ mod tests {
             ("policy", Some(Kind::NetworkPolicy)),
             ("felixConfig", Some(Kind::FelixConfiguration)),
             ("tiers", Some(Kind::Tier)),
-            ("ippool", None),
+            ("ippool", Some(Kind::IPPool)),
+            ("Pools", Some(Kind::IPPool)),
+            ("bgppeer", None),
             ("", None),
         ];
         for (word, kind) in cases {

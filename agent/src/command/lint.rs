@@ -1,17 +1,25 @@
 //! `portcullis lint`: what looks wrong in resources that are valid.
 
-use super::local::{LocalArgs, LocalError};
+use super::{
+    check::read_links,
+    local::{LocalArgs, LocalError},
+};
 use crate::{
     config::Datastore,
+    datastore_route,
     engine::Engine,
-    lint::{Finding, Level, Linter, Resources, Scope, World},
+    lint::{
+        Finding, Level, Linter, Resources, Scope, World,
+        datastore::{Datastore as DatastoreRoute, Here, NODES_MAX, nodes},
+    },
     syncer::{SyncEvent, etcd, file},
 };
-use dataplane::reconciler::with_causes;
+use dataplane::{link::table::LinkTable, reconciler::with_causes};
 use proto::id::NodeName;
 use std::{
     io::{self, Write},
     path::PathBuf,
+    time::Instant,
 };
 
 /// Shown by `portcullis lint --help`.
@@ -19,7 +27,7 @@ pub const ABOUT: &str = "Finds mistakes in resources that are valid: each findin
 what to write instead. A running agent logs the same findings about its own host, once each.\n\n\
 Resources come from the configured datastore, or from a directory of YAML and JSON files; nothing is written, and no agent need run. \
 Errors are what cannot have been meant (`missing-tier`, `missing-profile`, `wildcard-do-not-track`, `mixed-families` where a rule never \
-matches, and resources that cannot be understood); the rest are warnings. The exit status is 1 when there is an error, or with --strict \
+matches, `cut-off` where policy keeps this host's agent from its datastore, and resources that cannot be understood); the rest are warnings. The exit status is 1 when there is an error, or with --strict \
 any finding.\n\n\
   portcullis lint --directory policy/\n  \
   portcullis lint --node edge-1 --output json | jq -r '.[] | .object + \": \" + .why'";
@@ -87,13 +95,49 @@ pub async fn run(args: LintArgs) -> Result<(), LintError> {
         store.in_force_after(None).map(|(key, resource)| (key.clone(), resource.clone())).collect();
     let settings = engine.resolved().settings();
     let lent = World::profiles(&resources);
+    let datastore = datastore(&args.local).await?;
+    let mut world = World::new(&resources, &lent, &settings, scope);
+    world.datastore = datastore.as_ref();
+    if world.datastore.is_some() && nodes(&world).len() > NODES_MAX {
+        eprintln!(
+            "note: whether policy cuts agents off their datastore was asked for the first {NODES_MAX} nodes: name one with --node"
+        );
+    }
     let mut findings = invalid(&engine);
-    findings.extend(Linter::default().lint(&World::new(&resources, &lent, &settings, scope)));
+    findings.extend(Linter::default().lint(&world));
     findings.sort();
     print(&findings, args.output).map_err(LintError::Output)?;
     let errors = findings.iter().filter(|finding| finding.level == Level::Error).count();
     let fails = errors > 0 || args.strict && !findings.is_empty();
     if fails { Err(LintError::Found(findings.len(), errors)) } else { Ok(()) }
+}
+
+/// Where the datastore of the configuration is, and how this host would go there; `None` for a directory.
+async fn datastore(local: &LocalArgs) -> Result<Option<DatastoreRoute>, LintError> {
+    let engine = Engine::new(local.read()?);
+    let configured = engine.resolved().datastore();
+    if matches!(configured, Datastore::Directory(_)) {
+        return Ok(None);
+    }
+    let addresses = datastore_route::addresses_now(&configured).await;
+    let mut links = LinkTable::default();
+    match read_links().await {
+        Ok(event) => drop(links.apply(event, Instant::now())),
+        Err(error) => eprintln!("note: {}", with_causes(&error)),
+    }
+    let routes = datastore_route::routes(&addresses, &links);
+    let node = NodeName::new(engine.resolved().hostname());
+    if addresses.is_empty() {
+        eprintln!(
+            "note: the datastore's name cannot be looked up: whether policy cuts agents off it is not checked"
+        );
+    } else if routes.is_empty() {
+        eprintln!(
+            "note: this host has no route to its datastore: whether policy cuts {node} off it is judged without its way"
+        );
+    }
+    let here = (!routes.is_empty()).then_some(Here { node, links, routes });
+    Ok(Some(DatastoreRoute { addresses, here }))
 }
 
 async fn read(engine: &mut Engine) -> Result<(), LintError> {

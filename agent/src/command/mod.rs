@@ -33,6 +33,7 @@ pub mod explain;
 pub mod get;
 pub mod initialise;
 pub mod input;
+mod ip_pools;
 mod json_patch;
 pub mod kinds;
 pub mod label;

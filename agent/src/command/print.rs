@@ -144,9 +144,23 @@ fn field_columns(kind: Kind) -> Vec<Column> {
             ("INTERFACE", false, |r| at(r, "interfaceName")),
             ("PROFILES", true, |r| at(r, "profiles")),
         ],
+        Kind::IPPool => vec![
+            ("CIDR", false, |r| at(r, "cidr")),
+            ("NAT", true, |r| flag(r, "natOutgoing")),
+            ("IPIPMODE", true, |r| at(r, "ipipMode")),
+            ("VXLANMODE", true, |r| at(r, "vxlanMode")),
+            ("DISABLED", true, |r| flag(r, "disabled")),
+            ("DISABLEBGPEXPORT", true, |r| flag(r, "disableBGPExport")),
+            ("SELECTOR", false, |r| at(r, "nodeSelector")),
+        ],
         Kind::ClusterInformation => vec![("READY", true, |r| at(r, "datastoreReady"))],
         _ => Vec::new(),
     }
+}
+
+/// A field that is only stored where it is true.
+fn flag(resource: &AnyResource, field: &str) -> String {
+    (at(resource, field) == "true").to_string()
 }
 
 /// A field of the spec, as text.
@@ -171,7 +185,7 @@ mod tests {
     use super::*;
 
     fn resource(kind: Kind, json: &str) -> AnyResource {
-        AnyResource::from_stored_json(kind, json.as_bytes()).expect("a kind of ours").expect("good JSON")
+        AnyResource::from_stored_json(kind, json.as_bytes()).expect("good JSON")
     }
 
     #[test]
@@ -198,6 +212,17 @@ mod tests {
         );
         let wide = table(Kind::HostEndpoint, &heps[..1], true, false);
         assert_eq!(wide, "NAME   NODE   INTERFACE   IPS       PROFILES\na      n1     eth0        ::1,::2\n");
+        let pool = r#"{"metadata":{"name":"p"},"spec":{"cidr":"10.0.0.0/16","ipipMode":"Never","vxlanMode":"Always","natOutgoing":true,"nodeSelector":"all()"}}"#;
+        let pools = [resource(Kind::IPPool, pool)];
+        assert_eq!(
+            table(Kind::IPPool, &pools, false, false),
+            "NAME   CIDR          SELECTOR\np      10.0.0.0/16   all()\n"
+        );
+        assert_eq!(
+            table(Kind::IPPool, &pools, true, false),
+            "NAME   CIDR          NAT    IPIPMODE   VXLANMODE   DISABLED   DISABLEBGPEXPORT   SELECTOR\n\
+             p      10.0.0.0/16   true   Never      Always      false      false              all()\n"
+        );
         assert_eq!(table(Kind::NetworkPolicy, &[], false, true), "NAMESPACE   NAME   TIER\n");
     }
 }

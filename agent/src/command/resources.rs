@@ -1,7 +1,7 @@
 //! What a command may do to a resource, with Calico's rules: which name it is stored under, what is filled in, what
 //! is refused, and which transaction writes it (datastore model §1.2 to §1.6, §2.2).
 
-use super::{error::CommandError, initialise::new_metadata};
+use super::{error::CommandError, initialise::new_metadata, ip_pools};
 use crate::datastore_write::{Datastore, Stored, WriteError};
 use proto::{
     id::ProfileName,
@@ -100,6 +100,9 @@ impl Resources {
         {
             return Err(CommandError::NoTier(tier.to_owned()));
         }
+        if let AnyResource::IPPool(pool) = &resource {
+            ip_pools::may_be_created(&self.store, pool).await?;
+        }
         let typed = std::mem::take(resource.metadata_mut());
         let metadata = new_metadata(&typed.name, &identity.namespace);
         *resource.metadata_mut() =
@@ -119,6 +122,9 @@ impl Resources {
     pub async fn update(&self, mut resource: AnyResource) -> Result<(), CommandError> {
         let identity = prepare(&mut resource, "update or replace")?;
         let current = self.get(&identity).await?;
+        if let (AnyResource::IPPool(old), AnyResource::IPPool(new)) = (&current.resource, &resource) {
+            ip_pools::may_replace(old, new)?;
+        }
         let typed = std::mem::take(resource.metadata_mut());
         let revision = match typed.resource_version.as_str() {
             "" => current.mod_revision,
@@ -194,6 +200,11 @@ impl Resources {
         refuse_builtin(identity, "delete")?;
         if identity.kind == Kind::Tier {
             self.refuse_tier_in_use(&identity.name).await?;
+        }
+        if identity.kind == Kind::IPPool
+            && let AnyResource::IPPool(pool) = self.get(identity).await?.resource
+        {
+            ip_pools::may_be_deleted(&self.store, &pool).await?;
         }
         match self.store.delete(&identity.key(), revision).await {
             Ok(_) => Ok(()),
@@ -294,12 +305,11 @@ fn encode(mut resource: AnyResource, identity: &Identity) -> Result<(String, Vec
 
 /// A stored value as it is shown: with its revision, and a policy under its typed name and with its tier.
 fn shown(kind: Kind, stored: &Stored) -> Result<Found, String> {
-    let mut resource = match AnyResource::from_stored_json(kind, &stored.value) {
-        Some(Ok(resource)) => resource,
-        Some(Err(error)) => return Err(error.to_string()),
-        None => return Err(format!("{} is not a kind that portcullis shows", kind.name())),
-    };
+    let mut resource = AnyResource::from_stored_json(kind, &stored.value).map_err(|e| e.to_string())?;
     resource.metadata_mut().resource_version = stored.mod_revision.to_string();
+    if kind == Kind::IPPool {
+        defaults::fill(&mut resource);
+    }
     if is_policy(kind) {
         let metadata = resource.metadata_mut();
         let tier = policy_name::tier_of(&metadata.name).to_owned();

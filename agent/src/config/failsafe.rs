@@ -5,8 +5,8 @@
 //! `tcp:[2001:db8::]/32:22`, separated by commas.
 
 use ipnet::IpNet;
-use proto::{rule::Protocol, settings::Failsafe};
-use std::{fmt::Write, net::IpAddr};
+use proto::{resource::net, rule::Protocol, settings::Failsafe};
+use std::fmt::Write;
 
 /// What a list was read as.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,10 +93,8 @@ fn split(item: &str) -> Result<(&str, Option<String>, &str), String> {
 }
 
 fn parse_net(text: &str) -> Result<IpNet, String> {
-    let net = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    net.map(|net| net.trunc()).ok_or_else(|| {
-        format!("{text:?} is not a net; expected an address or a CIDR, an IPv6 one in brackets")
-    })
+    net::net(text)
+        .map_err(|_| format!("{text:?} is not a net; expected an address or a CIDR, an IPv6 one in brackets"))
 }
 
 #[cfg(test)]
@@ -119,6 +117,8 @@ mod tests {
             ("IPv6, length outside, which ends Felix", "tcp:[::]/0:443", "tcp:[::/0]:443"),
             ("a bracketed net without protocol", "[2001:db8::/32]:22", "tcp:[2001:db8::/32]:22"),
             ("brackets around IPv4 are tolerated", "udp:[10.0.0.0/8]:53", "udp:10.0.0.0/8:53"),
+            ("IPv4 in the words of IPv6", "tcp:[::ffff:10.0.0.0]/104:22", "tcp:10.0.0.0/8:22"),
+            ("and one address", "tcp:[::ffff:10.1.2.3]:22", "tcp:10.1.2.3/32:22"),
             ("an empty net is any", "tcp::22", "tcp:22"),
             ("Go's integer parser takes a sign", "+22", "tcp:22"),
             ("the ends of the range", "udp:0,tcp:65535", "udp:0,tcp:65535"),

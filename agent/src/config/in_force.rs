@@ -83,6 +83,14 @@ impl Resolved {
         {
             problems.push("EtcdPassword is set and EtcdUsername is not: set both, or neither".into());
         }
+        let discovery = self.value("EtcdDiscoverySrv");
+        if discovery.typed != Typed::Nothing && matches!(self.datastore(), Datastore::Etcd(_)) {
+            // With endpoints beside it Calico refuses both; without, etcd would be looked for on this host.
+            problems.push(format!(
+                "EtcdDiscoverySrv ({}) is not supported: list the URLs of etcd in EtcdEndpoints, and take it away",
+                discovery.source
+            ));
+        }
         if problems.is_empty() { Ok(()) } else { Err(ConfigError::Values(problems)) }
     }
 

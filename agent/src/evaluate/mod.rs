@@ -1,12 +1,13 @@
 //! The evaluator: what becomes of a packet, over resources as they are in the datastore. It knows no nftables, and
 //! shares no code with calculation and rendering, so that it can be held against them.
 //!
-//! [`from_scratch`] computes what should be enforced, `proto::judge` judges over it, and [`Evaluation::owners`] leads
+//! [`from_scratch`] and [`tunnels`] compute what should be enforced, `proto::judge` judges over it, and [`Evaluation::owners`] leads
 //! from a set's member back to the object that contributed it.
 
 pub mod from_scratch;
 #[cfg(test)]
 mod tests;
+pub mod tunnels;
 pub mod words;
 
 use dataplane::{
@@ -16,7 +17,7 @@ use dataplane::{
 use from_scratch::{Definition, Resources, given};
 use proto::{
     id::SetId,
-    judge::{Encapsulation, Judge, Packet, Trial, Way, World},
+    judge::{Judge, Packet, Trial, Way, World},
     key::ResourceKey,
     settings::Settings,
     update::Member,
@@ -33,9 +34,10 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// What these resources come to on `hostname`.
+    /// What these resources come to on `hostname`, with settings as configured.
     pub fn new(resources: Resources, hostname: &str, settings: Arc<Settings>, links: &LinkTable) -> Self {
         let (enforced, definitions) = from_scratch::enforced(&resources, hostname);
+        let tunnels = tunnels::tunnels(&resources, hostname, &settings);
         let claim = |endpoint: &proto::update::Endpoint| Claim {
             interface: endpoint.interface.clone(),
             valid: endpoint.valid,
@@ -52,17 +54,10 @@ impl Evaluation {
             workloads: enforced.workloads.into_iter().map(|(name, w)| (name, Arc::new(w))).collect(),
             governed: resolution.dispatch.clone(),
             wildcard: resolution.wildcard.clone(),
+            encapsulation: tunnels.encapsulation(),
             local: Some(links.iter().flat_map(|(_, link)| link.addresses()).collect()),
-            ..World::default()
         };
         Self { resources, world, resolution, definitions }
-    }
-
-    /// With tunnels between hosts, which are not of the resources that [`from_scratch`] reads.
-    #[must_use]
-    pub fn with_encapsulation(mut self, encapsulation: Encapsulation) -> Self {
-        self.world.encapsulation = encapsulation;
-        self
     }
 
     /// What becomes of a packet.

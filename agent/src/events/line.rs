@@ -78,6 +78,16 @@ impl Rule {
     }
 }
 
+/// Any event.
+#[derive(Debug, Serialize)]
+pub struct Line<'a, T> {
+    /// What it says.
+    #[serde(flatten)]
+    pub event: &'a T,
+    /// Counts lines since the agent's start, from 1: the order of those that were read at one time.
+    pub sequence: u64,
+}
+
 /// A packet that a rule told of.
 #[derive(Debug, Serialize)]
 pub struct Event<'a> {

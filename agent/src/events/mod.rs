@@ -7,6 +7,7 @@
 pub mod limit;
 pub mod line;
 pub mod names;
+pub mod possible;
 pub mod sink;
 
 use dataplane::{
@@ -14,7 +15,7 @@ use dataplane::{
     reconciler::with_causes,
 };
 use limit::Limit;
-use line::{Event, Lost, Rule, Suppressed};
+use line::{Event, Line, Lost, Rule, Suppressed};
 use names::Names;
 use nix::net::if_::if_indextoname;
 use serde::Serialize;
@@ -40,7 +41,15 @@ const RETRY: Duration = Duration::from_secs(10);
 /// The system's, where it has no thread left.
 pub fn spawn(group: watch::Receiver<Option<u16>>, names: Names, sink: Sink) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let writer = Writer { names, sink, limit: Limit::default(), lost: 0, lines: Vec::new(), failed: None };
+    let writer = Writer {
+        names,
+        sink,
+        limit: Limit::default(),
+        lost: 0,
+        sequence: 0,
+        lines: Vec::new(),
+        failed: None,
+    };
     thread::Builder::new()
         .name("events".to_owned())
         .spawn(move || runtime.block_on(run(group, writer)))
@@ -120,6 +129,8 @@ struct Writer {
     sink: Sink,
     limit: Limit,
     lost: u64,
+    /// Of the last line: packets that were read together have the same time.
+    sequence: u64,
     /// Of one round.
     lines: Vec<u8>,
     /// Why the last write failed.
@@ -166,7 +177,9 @@ impl Writer {
     }
 
     fn line(&mut self, event: &impl Serialize) {
-        serde_json::to_writer(&mut self.lines, event).expect("keys are text, and memory takes all");
+        self.sequence += 1;
+        let line = Line { sequence: self.sequence, event };
+        serde_json::to_writer(&mut self.lines, &line).expect("keys are text, and memory takes all");
         self.lines.push(b'\n');
     }
 

@@ -7,10 +7,12 @@
 //! | `rules` | what one list of rules tells by itself: its findings are kept for as long as the object stays |
 //! | `policies` | what a policy or profile tells beside others: selectors, named ports, tiers, failsafes |
 //! | `endpoints` | what a host endpoint tells: profiles, untracked policy on the wildcard, loopback |
+//! | [`datastore`] | whether a node's endpoints cut its agent off the datastore |
 //! | [`run_time`] | the task that does this beside the agent's loop, after changes |
 //!
 //! A check that needs more than the resources is one more line in [`CHECKS`].
 
+pub mod datastore;
 mod endpoints;
 mod policies;
 mod rules;
@@ -83,7 +85,7 @@ impl Place<'_> {
 pub type Check = fn(&World<'_>) -> Vec<Finding>;
 
 /// All of them.
-pub const CHECKS: &[Check] = &[policies::check, endpoints::check];
+pub const CHECKS: &[Check] = &[policies::check, endpoints::check, datastore::check];
 
 /// Findings, object by object, kept for as long as the object stays the same.
 #[derive(Debug, Default)]

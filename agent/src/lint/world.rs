@@ -1,5 +1,6 @@
 //! The resources, arranged for the checks. It answers questions and judges nothing.
 
+use super::datastore::Datastore;
 use crate::calc::{
     labels::{Effective, Lent, lent, own_labels},
     order::Order,
@@ -45,6 +46,8 @@ pub struct World<'a> {
     resources: &'a Resources,
     /// The settings in force on this host.
     pub settings: &'a Settings,
+    /// Where the datastore is, for who asks about the way to it.
+    pub datastore: Option<&'a Datastore>,
     scope: Scope,
     items: Vec<Item<'a>>,
     /// Items by label and value, for selectors that ask for one.
@@ -72,6 +75,7 @@ impl<'a> World<'a> {
         let mut world = Self {
             resources,
             settings,
+            datastore: None,
             scope,
             items,
             by_label: BTreeMap::new(),

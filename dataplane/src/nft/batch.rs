@@ -81,6 +81,18 @@ pub(super) fn send(
     collect(socket, awaited)
 }
 
+/// Has the kernel judge messages and apply none: a batch without an end is taken back. `buffer` as for [`send`].
+///
+/// # Errors
+/// Where nothing was sent.
+pub(super) fn judge(socket: &mut Socket, buffer: &mut [u8]) -> io::Result<Outcome> {
+    let (room, messages) = buffer.split_at_mut(BEGIN_BYTES);
+    let awaited = ask_acknowledgement(messages);
+    let start = write_begin(room, None);
+    socket.send(&buffer[start..])?;
+    collect(socket, awaited)
+}
+
 /// Reads the answer to a batch.
 fn collect(socket: &mut Socket, awaited: Option<u32>) -> io::Result<Outcome> {
     let mut reply = Reply::default();

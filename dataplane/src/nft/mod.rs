@@ -66,6 +66,8 @@ pub struct Kernel {
     /// The address of its socket.
     port: u32,
     capabilities: Capabilities,
+    /// See [`Options::nflog`].
+    nflog: bool,
 }
 
 impl Kernel {
@@ -100,12 +102,23 @@ impl Kernel {
         };
         thread::Builder::new().name("nf_tables".to_owned()).spawn(serve).map_err(OpenError::Thread)?;
         let (port, capabilities) = wait.recv().map_err(|_| OpenError::Socket(thread_ended()))??;
-        Ok(Self { jobs, port, capabilities })
+        Ok(Self { jobs, port, capabilities, nflog: options.nflog })
     }
 
     /// What this kernel can do.
     pub fn capabilities(&self) -> Capabilities {
         self.capabilities
+    }
+
+    /// Asks whether the kernel takes rules that tell of packets by NFLOG; nothing is changed by it.
+    ///
+    /// # Errors
+    /// Why it does not: mostly, its module nfnetlink_log is missing.
+    pub async fn check_nflog(&self) -> io::Result<()> {
+        match self.nflog {
+            true => self.run(probe::nflog).await?,
+            false => Err(io::Error::from_raw_os_error(libc::ENOENT)),
+        }
     }
 
     /// Begins to watch what others do to our table, in the network namespace of the calling thread.

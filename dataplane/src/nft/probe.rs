@@ -2,9 +2,11 @@
 
 use super::{
     batch::{self, BEGIN_BYTES, Outcome},
+    encode::{Echo, Encoder},
     error::OpenError,
     socket::{Options, Socket},
 };
+use crate::ruleset::{ChainName, Change, Position, Rule, Statement};
 use std::io;
 
 /// What this kernel can do.
@@ -42,6 +44,30 @@ pub(super) fn open(options: Options) -> Result<(Socket, Capabilities), OpenError
         resize_sets: options.resize_sets && kernel_series().is_some_and(|series| series >= RESIZES_SETS),
     };
     Ok((socket, capabilities))
+}
+
+/// Whether rules may tell of packets by NFLOG: asks for one, in our table, and takes it back. The kernel loads its
+/// module where it can.
+pub(super) fn nflog(socket: &mut Socket) -> io::Result<()> {
+    let chain = ChainName::new("probe");
+    let rule = Rule {
+        statements: vec![Statement::Nflog { group: 0, prefix: "probe".into() }],
+        comment: "probe".into(),
+    };
+    let mut encoder = Encoder::new(1, Echo::Nothing);
+    encoder.bytes = vec![0; BEGIN_BYTES];
+    for change in [
+        Change::AddTable,
+        Change::AddChain(chain.clone(), None),
+        Change::AddRule { chain, rule, at: Position::End },
+    ] {
+        encoder.change(&change).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    }
+    match batch::judge(socket, &mut encoder.bytes)? {
+        Outcome::Applied(_) => Ok(()),
+        Outcome::Refused(refusal) => Err(io::Error::from_raw_os_error(refusal.errno)),
+        Outcome::Unknown(error) => Err(error),
+    }
 }
 
 /// Major and minor number of the running kernel.

@@ -28,11 +28,19 @@ pub struct Options {
     /// Whether to size hash sets that begin large where the kernel lets a size be changed (Linux 6.5): loading is
     /// then two to three times faster, and the size is raised out of the way in the same batch, since it is a limit.
     pub resize_sets: bool,
+    /// Whether to use NFLOG where the kernel has it (module nfnetlink_log).
+    pub nflog: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { send_buffer: 512 << 20, receive_buffer: 16 << 20, end_ack: true, resize_sets: true }
+        Self {
+            send_buffer: 512 << 20,
+            receive_buffer: 16 << 20,
+            end_ack: true,
+            resize_sets: true,
+            nflog: true,
+        }
     }
 }
 

@@ -130,6 +130,8 @@ pub struct Reconciler<R = Renderer> {
     generation: Option<u32>,
     not_before: Option<Instant>,
     settled: bool,
+    /// Our table was there when it was read last.
+    had_table: bool,
     /// What has changed since the last plan.
     touched: Touched,
     reports: Vec<Report>,
@@ -167,6 +169,7 @@ impl<R: Render> Reconciler<R> {
             generation: None,
             not_before: None,
             settled: false,
+            had_table: false,
             touched: Touched::default(),
             reports: vec![],
             untracked_ignored: None,
@@ -381,6 +384,7 @@ impl<R: Render> Reconciler<R> {
 
     fn compare(&mut self, observed: Observed, now: Instant) -> Option<Work> {
         self.pending = None;
+        self.had_table = observed.table;
         // They are part of the whole, which comes next.
         drop(self.renderer.take_changes());
         let mut desired = self.renderer.ruleset();
@@ -446,6 +450,9 @@ impl<R: Render> Reconciler<R> {
         if committing.full && self.repairing {
             self.counters.repairs += 1;
             self.reports.push(Report::Repaired { by: self.culprit.take(), took });
+        }
+        if !self.settled && !self.had_table {
+            self.reports.push(Report::FirstTable);
         }
         self.reports.push(Report::InForce { full: committing.full, what: committing.what.clone(), took });
         self.learn(committing, handles, now);

@@ -79,6 +79,8 @@ pub enum Report {
     UntrackedIgnored(HostEndpointName),
     /// A pattern of `InterfaceExclude` is not understood and excludes nothing.
     PatternIgnored(String),
+    /// There was no table of ours until now, so that conntrack was on only if somebody else had turned it on.
+    FirstTable,
     /// A transaction is in force.
     #[allow(missing_docs)]
     InForce { full: bool, what: Touched, took: Duration },
@@ -106,6 +108,7 @@ impl Report {
             | Self::Wildcard(_)
             | Self::InForce { full: true, .. }
             | Self::Lifted(_) => Level::Info,
+            Self::FirstTable => Level::Debug,
             // Members of sets come and go by the second: that is for those who look for it.
             Self::InForce { what, .. } => {
                 if what.only_members() {
@@ -146,6 +149,7 @@ impl fmt::Display for Report {
                 "policy with doNotTrack selects host endpoint {endpoint}, which governs all interfaces: it is ignored there; give the interface a host endpoint of its own"
             ),
             Self::PatternIgnored(error) => write!(f, "InterfaceExclude: pattern ignored: {error}"),
+            Self::FirstTable => f.write_str("our table did not exist until now"),
             Self::InForce { full: true, took, .. } => {
                 write!(f, "ruleset compared and in force after {took:?}")
             }

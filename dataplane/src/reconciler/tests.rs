@@ -212,6 +212,8 @@ fn a_restart_with_nothing_changed_writes_nothing() {
         Counters { dumps: 1, datastore_batches: 1, link_events: 1, ..Counters::default() }
     );
     assert!(second.reconciler.settled());
+    let said_first = |world: &World| world.reports.contains(&Report::FirstTable);
+    assert!(said_first(&first) && !said_first(&second), "the table was there already");
 }
 
 #[test]

@@ -6,11 +6,12 @@ use super::{
     base::accept,
     criterion::{byte, set_lookups},
     draft::Draft,
-    rule::is_family,
+    rule::{denial, is_family},
+    spec::StageKind,
 };
 use crate::{
     lists::Lists,
-    ruleset::{Comparison, Field, Statement, Value, Verdict},
+    ruleset::{Comparison, Field, Rule, Statement, Value, Verdict},
 };
 use proto::{
     id::SetId,
@@ -62,9 +63,7 @@ impl Inputs {
             let ipip = [is_family(Family::V4), byte(Field::L4Proto, IPIP, true)];
             let from = (SetId::all_hosts(), Direction::Ingress, Family::V4);
             accept_between_hosts(&ipip, from, ("IPIP from a host", lists), draft);
-            let [family, protocol] = ipip;
-            let deny = Statement::Verdict(self.deny(super::spec::StageKind::Filter));
-            draft.push([family, protocol, deny], "IPIP from elsewhere");
+            self.deny_tunnel(&ipip, self.deny(StageKind::Filter), "IPIP from elsewhere", draft);
             if self.settings.ipv6 {
                 accept([established], "established", draft);
             }
@@ -78,11 +77,11 @@ impl Inputs {
             // As in the reference, which never rejects those of IPv4.
             let deny = match family {
                 Family::V4 => Verdict::Drop,
-                Family::V6 => self.deny(super::spec::StageKind::Filter),
+                Family::V6 => self.deny(StageKind::Filter),
             };
             let [is_family, udp, port] = vxlan;
-            let local = Statement::DestinationIsLocal;
-            draft.push([is_family, udp, port, local, Statement::Verdict(deny)], "VXLAN from elsewhere");
+            let packets = [is_family, udp, port, Statement::DestinationIsLocal];
+            self.deny_tunnel(&packets, deny, "VXLAN from elsewhere", draft);
         }
         for &family in self.families() {
             if let Some(port) = encapsulation.wireguard(family) {
@@ -90,6 +89,12 @@ impl Inputs {
                 accept([family, udp, port, Statement::DestinationIsLocal], "WireGuard", draft);
             }
         }
+    }
+
+    fn deny_tunnel(&self, packets: &[Statement], deny: Verdict, comment: &str, draft: &mut Draft) {
+        let denied = denial(&self.settings, deny, comment);
+        let statements = packets.iter().cloned().chain(denied).collect();
+        draft.rule(Rule { statements, comment: comment.into() });
     }
 
     /// In `output`, before any endpoint judges.
@@ -133,6 +138,6 @@ fn accept_between_hosts(
     for lookup in set_lookups(list, (address, family), (true, lists), draft) {
         let statements = packets.iter().cloned().chain([lookup, ours.clone()]);
         let statements = statements.chain([Statement::Verdict(Verdict::Accept)]).collect();
-        draft.rule(crate::ruleset::Rule { statements, comment: comment.into() });
+        draft.rule(Rule { statements, comment: comment.into() });
     }
 }

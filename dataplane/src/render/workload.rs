@@ -169,12 +169,13 @@ impl Inputs {
     /// From workloads' links to the host: ICMPv6 that a link needs, then `DefaultEndpointToHostAction`.
     pub(super) fn workload_to_host_chain(&self) -> Draft {
         let mut draft = if self.settings.ipv6 { icmpv6_chain() } else { Draft::default() };
-        let verdict = match self.settings.endpoint_to_host {
-            EndpointToHostAction::Drop => Verdict::Drop,
-            EndpointToHostAction::Return => Verdict::Return,
-            EndpointToHostAction::Accept => Verdict::Accept,
+        let comment = "DefaultEndpointToHostAction";
+        let statements = match self.settings.endpoint_to_host {
+            EndpointToHostAction::Drop => denial(&self.settings, Verdict::Drop, comment),
+            EndpointToHostAction::Return => vec![Statement::Verdict(Verdict::Return)],
+            EndpointToHostAction::Accept => vec![Statement::Verdict(Verdict::Accept)],
         };
-        draft.push([Statement::Verdict(verdict)], "DefaultEndpointToHostAction");
+        draft.rule(Rule { statements, comment: comment.into() });
         draft
     }
 }

@@ -8,7 +8,7 @@ mod decode;
 mod felix_configuration;
 mod host_endpoint;
 mod json;
-mod net;
+pub mod net;
 mod network_set;
 mod objects;
 mod policy;

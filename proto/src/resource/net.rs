@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// Why a text is no address or net.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum InvalidNet {
+#[allow(missing_docs)]
+pub enum InvalidNet {
     #[error("is empty, expected an address or a net such as 192.0.2.0/24")]
     Empty,
     #[error("is not an address such as 192.0.2.1 or 2001:db8::1")]
@@ -24,7 +25,10 @@ pub(super) fn address(text: &str) -> Result<IpAddr, InvalidNet> {
 }
 
 /// A net, or an address, which is a net of one. Host bits are cleared.
-pub(super) fn net(text: &str) -> Result<IpNet, InvalidNet> {
+///
+/// # Errors
+/// [`InvalidNet`].
+pub fn net(text: &str) -> Result<IpNet, InvalidNet> {
     let Some((base, length)) = text.split_once('/') else { return address(text).map(IpNet::from) };
     // Not yet canonical: the length counts in the family of the spelling.
     let base: IpAddr = base.parse().map_err(|_| InvalidNet::Address)?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 macro_rules! any_resource {
     ($($kind:ident)*) => {
-        /// A resource of any kind that people write. IPPools, BGP and the like are not among them.
+        /// A resource of any kind that people write. BGP and the like are not among them.
         #[derive(Clone, Debug, PartialEq)]
         #[allow(missing_docs, clippy::large_enum_variant)]
         pub enum AnyResource {
@@ -58,19 +58,17 @@ macro_rules! any_resource {
             /// Decodes what the datastore holds, as tolerantly as Calico does.
             ///
             /// # Errors
-            /// Bytes that are not JSON, or of another shape. `None` for a kind that is not written.
-            pub fn from_stored_json(kind: Kind, bytes: &[u8]) -> Option<Result<Self, serde_json::Error>> {
+            /// Bytes that are not JSON, or of another shape.
+            pub fn from_stored_json(kind: Kind, bytes: &[u8]) -> Result<Self, serde_json::Error> {
                 match kind {
-                    $(Kind::$kind => Some(serde_json::from_slice(bytes).map(Self::$kind)),)*
-                    _ => None,
+                    $(Kind::$kind => serde_json::from_slice(bytes).map(Self::$kind),)*
                 }
             }
 
-            /// Decodes strictly what people wrote; `None` for a kind that is not written.
-            pub(crate) fn of_yaml(kind: Kind, document: &Document) -> Option<Result<Self, YamlError>> {
+            /// Decodes strictly what people wrote.
+            pub(crate) fn of_yaml(kind: Kind, document: &Document) -> Result<Self, YamlError> {
                 match kind {
-                    $(Kind::$kind => Some(document.decode().map(Self::$kind)),)*
-                    _ => None,
+                    $(Kind::$kind => document.decode().map(Self::$kind),)*
                 }
             }
         }
@@ -79,7 +77,7 @@ macro_rules! any_resource {
 
 any_resource! {
     ClusterInformation FelixConfiguration Tier GlobalNetworkPolicy NetworkPolicy Profile HostEndpoint
-    GlobalNetworkSet NetworkSet WorkloadEndpoint Node
+    GlobalNetworkSet NetworkSet WorkloadEndpoint Node IPPool
 }
 
 impl AnyResource {

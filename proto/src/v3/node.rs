@@ -1,4 +1,4 @@
-//! Nodes, as far as calicoctl writes them. The agent reads none.
+//! Nodes, as far as calicoctl writes them.
 
 use super::{
     meta::{ObjectMeta, Spec},

@@ -1,7 +1,9 @@
 //! What is filled in on each write, before validation.
 
-use super::policy_name;
-use crate::v3::{AnyResource, FelixConfigurationSpec, TierSpec, WorkloadEndpoint, WorkloadEndpointSpec};
+use super::{policy_name, text::Cidr};
+use crate::v3::{
+    AnyResource, FelixConfigurationSpec, IPPoolSpec, TierSpec, WorkloadEndpoint, WorkloadEndpointSpec,
+};
 
 /// The order of a tier that gives none, and of the default tier.
 pub const DEFAULT_TIER_ORDER: f64 = 1_000_000.0;
@@ -24,6 +26,7 @@ pub fn fill(resource: &mut AnyResource) {
         AnyResource::Tier(object) => tier(&mut object.spec),
         AnyResource::FelixConfiguration(object) => felix(&mut object.spec),
         AnyResource::WorkloadEndpoint(object) => workload_endpoint(object),
+        AnyResource::IPPool(object) => ip_pool(&mut object.spec),
         _ => {}
     }
 }
@@ -62,6 +65,27 @@ fn felix(spec: &mut FelixConfigurationSpec) {
     if let Some(enabled) = spec.bpfConnectTimeLoadBalancingEnabled {
         spec.bpfHostNetworkedNATWithoutCTLB = Some("Disabled".to_owned());
         spec.bpfConnectTimeLoadBalancing = Some(if enabled { "Enabled" } else { "Disabled" }.to_owned());
+    }
+}
+
+/// calicoctl fills these in on reading too: pools of older versions lack some.
+fn ip_pool(spec: &mut IPPoolSpec) {
+    let or = |field: &mut String, default: &str| {
+        if field.is_empty() {
+            default.clone_into(field);
+        }
+    };
+    // One with bits behind the prefix is refused later, as it was typed.
+    if let Some(cidr) = Cidr::parse(&spec.cidr).filter(Cidr::is_masked) {
+        spec.cidr = cidr.to_string();
+        let block_size = if cidr.version() == 4 { 26 } else { 122 };
+        spec.block_size = spec.block_size.filter(|&size| size != 0).or(Some(block_size));
+    }
+    or(&mut spec.ipip_mode, "Never");
+    or(&mut spec.vxlan_mode, "Never");
+    or(&mut spec.node_selector, "all()");
+    if spec.allowed_uses.is_empty() {
+        spec.allowed_uses = vec!["Workload".to_owned(), "Tunnel".to_owned()];
     }
 }
 

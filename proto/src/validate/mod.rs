@@ -8,11 +8,12 @@
 //! | [`defaults`] | what is filled in on each write |
 //! | [`policy_name`] | typed name ↔ stored name ↔ tier |
 //! | `text` | names, labels, addresses: rules on one text |
-//! | `metadata` `rule` `policy` `endpoint` `felix` | rules on resources |
+//! | `metadata` `rule` `policy` `endpoint` `felix` `ip_pool` | rules on resources |
 
 pub mod defaults;
 mod endpoint;
 mod felix;
+mod ip_pool;
 mod metadata;
 mod policy;
 pub mod policy_name;
@@ -59,6 +60,7 @@ pub fn validate(resource: &AnyResource) -> Result<(), Vec<FieldError>> {
         AnyResource::NetworkSet(object) => endpoint::nets(&mut faults, &object.spec.nets),
         AnyResource::FelixConfiguration(object) => felix::check(&mut faults, &object.spec),
         AnyResource::Node(object) => endpoint::node(&mut faults, &object.spec),
+        AnyResource::IPPool(object) => ip_pool::check(&mut faults, &object.spec),
         AnyResource::ClusterInformation(_) => {}
     }
     if faults.errors.is_empty() { Ok(()) } else { Err(faults.errors) }

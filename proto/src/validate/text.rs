@@ -1,6 +1,9 @@
 //! Rules on one text: names, labels, ports' names, addresses. Each is a question with a plain answer.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 /// The longest name of an object, in bytes.
 pub const NAME_BYTES_MAX: usize = 253;
@@ -114,6 +117,19 @@ impl Cidr {
         }
     }
 
+    /// How many bits the net fixes.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// Whether an address lies in both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match self.prefix <= other.prefix {
+            true => self.contains(other),
+            false => other.contains(self),
+        }
+    }
+
     /// Whether an address lies within.
     pub fn contains(&self, other: &Self) -> bool {
         let shifted = |address: u128, bits: u32| address.checked_shr(bits).unwrap_or(0);
@@ -128,6 +144,12 @@ impl Cidr {
             }
             _ => false,
         }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
     }
 }
 

@@ -135,8 +135,8 @@ pub fn resource(document: &Document) -> Result<AnyResource, YamlError> {
     let api_version = document.header("apiVersion")?.unwrap_or_default();
     let kind = document.header("kind")?.unwrap_or_default();
     let known = Kind::from_name(&kind).filter(|_| api_version == API_VERSION);
-    match known.and_then(|kind| AnyResource::of_yaml(kind, document)) {
-        Some(resource) => resource,
+    match known {
+        Some(kind) => AnyResource::of_yaml(kind, document),
         None => Err(YamlError::new(document.line(), Problem::UnknownKind { kind, api_version })),
     }
 }

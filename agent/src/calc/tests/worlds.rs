@@ -5,11 +5,12 @@ use proto::{
     id::{IfName, NodeName, PolicyId, ProfileName, TierName},
     key::{Kind, ResourceKey},
     resource::{
-        Category, EndpointPort, HostEndpoint, LabelMap, NetworkSet, PolicySpec, ProfileSpec, Resource, Tier,
-        WorkloadEndpoint,
+        Category, EndpointPort, HostEndpoint, IpPool, LabelMap, NetworkSet, Node, PolicySpec, ProfileSpec,
+        Resource, Tier, WorkloadEndpoint,
     },
     rule::{Action, Port, PortRange, Protocol, Rule, SelectorSide},
     selector::Selector,
+    settings::{Encapsulation, Settings},
     update::{InterfaceMatch, TierDefault},
 };
 use std::{net::IpAddr, sync::Arc};
@@ -36,7 +37,7 @@ fn op() -> impl Strategy<Value = Op> {
         12 => change(),
         4 => Just(Op::Flush),
         1 => prop::bool::weighted(0.7).prop_map(Op::Ready),
-        1 => (0..2u8).prop_map(Op::Settings),
+        1 => (0..4u8).prop_map(Op::Settings),
     ]
 }
 
@@ -55,9 +56,45 @@ pub(crate) fn change() -> impl Strategy<Value = Op> {
         3 => (select(&["p1", "p2", "kns.ns", ProfileName::DEFAULT_ALLOW][..]), profile())
             .prop_map(|(n, p)| profile_entry(n, p)),
         2 => (select(&["t", "u", "default"][..]), tier()).prop_map(|(n, t)| tier_entry(n, t)),
+        2 => (select(&[HERE, "there", "third"][..]), node()).prop_map(|(n, r)| (key(Kind::Node, None, n), r)),
+        1 => (select(&["p", "q", "r"][..]), ip_pool()).prop_map(|(n, r)| (key(Kind::IPPool, None, n), r)),
     ];
     (change, prop::bool::weighted(0.75))
         .prop_map(|((key, resource), present)| Op::Set(key, present.then(|| Arc::new(resource))))
+}
+
+/// Settings by number; 0 is the default, under which nothing is left when all resources are gone.
+pub(crate) fn settings(number: u8) -> Settings {
+    let external = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect();
+    let open = Encapsulation::default();
+    let encapsulation = match number {
+        0 => open,
+        1 => Encapsulation { ipip: Some(true), external_nodes: external(&["192.0.2.1/32"]), ..open },
+        2 => Encapsulation {
+            ipip: Some(false),
+            vxlan4: Some(true),
+            // Bits behind the prefix, and the same net twice.
+            external_nodes: external(&["192.0.2.77/24", "192.0.2.0/24", "2001:db8::/64"]),
+            ..open
+        },
+        _ => Encapsulation { vxlan4: Some(false), external_nodes: external(&["192.0.2.0/24"]), ..open },
+    };
+    Settings { encapsulation, log_prefix: format!("prefix-{number}"), ..Settings::default() }
+}
+
+fn node() -> impl Strategy<Value = Resource> {
+    let v4 = option::of(select(&["192.0.2.1", "192.0.2.2"][..]));
+    let v6 = option::of(select(&["2001:db8::1", "2001:db8::2"][..]));
+    let address = |text: Option<&str>| text.map(|text| text.parse().unwrap());
+    (v4, v6, any::<bool>(), any::<bool>()).prop_map(move |(v4, v6, vxlan4, vxlan6)| {
+        Resource::Node(Node { v4: address(v4), v6: address(v6), vxlan4, vxlan6 })
+    })
+}
+
+fn ip_pool() -> impl Strategy<Value = Resource> {
+    let nets = select(&["10.0.0.0/16", "10.1.0.0/16", "fd00::/48"][..]);
+    (nets, any::<bool>(), any::<bool>())
+        .prop_map(|(cidr, ipip, vxlan)| Resource::IpPool(IpPool { cidr: cidr.parse().unwrap(), ipip, vxlan }))
 }
 
 pub(crate) fn key(kind: Kind, namespace: Option<&str>, name: &str) -> ResourceKey {

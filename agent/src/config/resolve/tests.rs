@@ -149,6 +149,15 @@ fn etcd_is_found_wherever_calico_says_it_is() {
             || shown(&resolved, "EtcdPassword").starts_with("****")
     );
     assert!(world("E:ETCD_PASSWORD=p", None).check().is_err(), "a password without a user");
+    for text in
+        ["E:ETCD_DISCOVERY_SRV=example.org", "F:EtcdDiscoverySrv=example.org", "E:FELIX_ETCDDISCOVERYSRV=x"]
+    {
+        let error = world(text, None).check().expect_err(text).to_string();
+        assert!(error.contains("EtcdDiscoverySrv (") && error.contains("EtcdEndpoints"), "{text}: {error}");
+    }
+    assert!(
+        world("E:ETCD_DISCOVERY_SRV=x F:DatastoreType=file F:FileDatastorePath=/r", None).check().is_ok()
+    );
     let directory = world("F:DatastoreType=file F:FileDatastorePath=/r", None).datastore();
     assert_eq!(directory, Datastore::Directory("/r".into()));
 }

@@ -16,6 +16,10 @@ const ALLOW: Kind = Kind::OneOf(&["ACCEPT", "RETURN"]);
 const SWITCH: Kind = Kind::OneOf(&["Enabled", "Disabled"]);
 
 pub(super) static PARAMETERS: &[Parameter] = &[
+    Parameter::new("EtcdDiscoverySrv", Kind::Text, "")
+        .local()
+        .client("ETCD_DISCOVERY_SRV")
+        .nothing("etcd is not looked up in DNS: list its URLs in EtcdEndpoints"),
     Parameter::new("NFTablesMode", SWITCH, "Disabled").nothing("there is only nftables"),
     Parameter::new("ChainInsertMode", Kind::OneOf(&["insert", "append"]), "insert")
         .non_zero()

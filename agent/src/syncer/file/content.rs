@@ -117,6 +117,7 @@ mod tests {
             ("no namespace is the default one", resource("NetworkSet", "s", "{}"), "NetworkSet default/s"),
             ("several documents", resource("Tier", "a", "{order: 1}") + "---\n" + &resource("Tier", "b", "{order: 2}"), "Tier a, Tier b"),
             ("a node", resource("Node", "edge", "{}"), "Node edge"),
+            ("a pool", resource("IPPool", "p", "{cidr: 10.0.0.0/16, natOutgoing: true}"), "IPPool p"),
             (
                 "JSON",
                 r#"{"apiVersion":"projectcalico.org/v3","kind":"Tier","metadata":{"name":"a"},"spec":{"order":1}}"#.into(),
@@ -134,6 +135,7 @@ mod tests {
             ("not YAML", "a: [".into(), "line "),
             ("an unknown field", resource("Tier", "a", "{oder: 1}"), "oder"),
             ("an unknown kind", resource("Teir", "a", "{}"), "Teir"),
+            ("a pool of no net", resource("IPPool", "p", "{cidr: 10.0.0.1/16}"), "spec.cidr"),
             ("a bad value", resource("HostEndpoint", "h", "{interfaceName: eth0}"), "node"),
             ("a name in another tier", resource("GlobalNetworkPolicy", "x.p", "{selector: all()}"), "x.p"),
             ("the built-in profile", resource("Profile", "projectcalico-default-allow", "{}"), "built in"),
