@@ -295,9 +295,8 @@ fn network_set(n: u32, size: u32, variant: u32, v6: bool) -> StoreDelta {
     };
     let mut nets: Vec<IpNet> = (0..size).map(net).collect();
     nets[500] = net(1_000_000 + variant);
-    nets.sort_unstable();
     let labels = labels([("feed", format!("feed-{}", n % 10)), ("kind", "threat".into())]);
-    let set = NetworkSet { labels, parents: Vec::new(), nets };
+    let set = NetworkSet { labels, parents: Vec::new(), nets: nets.into_iter().collect() };
     let key = key(Kind::GlobalNetworkSet, format!("set-{n}"));
     StoreDelta::Changed(key, Some(Arc::new(Resource::NetworkSet(set))))
 }

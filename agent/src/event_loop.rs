@@ -313,6 +313,8 @@ impl Machine {
                 without_repair(&error);
             }
         });
+        // The start is over.
+        kernel.give_back_memory();
         true
     }
 

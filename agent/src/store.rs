@@ -224,7 +224,6 @@ impl Store {
         self.complaints.moved(held.is_broken(), resource.is_err() || !problems.is_empty());
         match resource {
             Ok(resource) => {
-                let resource = normalise(resource);
                 self.counters.problems += problems.len() as u64;
                 for problem in problems.iter().filter(|problem| !held.problems.contains(problem)) {
                     self.complaints.part(problem);
@@ -298,17 +297,6 @@ const NOT_READY: &str =
 /// Whether `calc` is told of it: these two kinds end here.
 fn told(key: &ResourceKey, in_force: &Option<Arc<Resource>>) -> bool {
     in_force.is_some() && !matches!(key.kind, Kind::ClusterInformation | Kind::FelixConfiguration)
-}
-
-/// Nets of a set in order and once each, with no room to spare: sets of hundreds of thousands are ordinary, and one
-/// that was only written in another order has not changed.
-fn normalise(mut resource: Resource) -> Resource {
-    if let Resource::NetworkSet(set) = &mut resource {
-        set.nets.sort_unstable();
-        set.nets.dedup();
-        set.nets.shrink_to_fit();
-    }
-    resource
 }
 
 /// Tells bytes apart: length and 64 bits of SipHash. It is compared only between versions of one key.

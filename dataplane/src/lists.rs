@@ -151,10 +151,7 @@ impl Lists {
 
     /// A list that calculation keeps, with all its members. True where the shape differs from before.
     pub(crate) fn define(&mut self, id: SetId, kind: SetKind, members: &[Member]) -> bool {
-        let mut new = Members::new(kind);
-        for member in members {
-            new.insert(id, member, &mut |_, _| ());
-        }
+        let new = Members::of(kind, members);
         self.update(id, |list| {
             list.calculated = true;
             list.replace(id, new);
@@ -199,7 +196,7 @@ impl Lists {
         if let Some(content) = content
             && list.users.is_empty()
         {
-            let members = Members::of_static(id, content);
+            let members = Members::of_static(content);
             list.replace(id, members);
         }
         list.users.insert(user.clone());

@@ -4,7 +4,7 @@
 use crate::{
     Scale,
     flood::Flood,
-    idle::resident_mib,
+    idle::{SETTLES, peak_mib, resident_mib},
     latency::{PORTS, allow_udp},
     members::{peer_set, trusting_policy},
     report::{Goal, Report, Times, millis},
@@ -21,12 +21,12 @@ const POLICIES: usize = 1000;
 const MEMBERS: usize = 200_000;
 
 pub(crate) fn run(scale: Scale, report: &mut Report) {
-    let (mut starts, mut floors, mut resident) = (Vec::new(), Vec::new(), 0.0);
+    let (mut starts, mut floors, mut memory) = (Vec::new(), Vec::new(), Memory::default());
     for _ in 0..scale.times(30).min(5) {
-        let (start, floor, memory) = one_start();
+        let (start, floor, taken) = one_start();
         starts.push(start);
         floors.push(floor);
-        resident = memory;
+        memory = taken;
     }
     let (starts, floors) = (Times::new(starts), Times::new(floors));
     let ratio = starts.median().as_secs_f64() / floors.median().as_secs_f64();
@@ -40,12 +40,20 @@ pub(crate) fn run(scale: Scale, report: &mut Report) {
     report.note("  raw netlink of the same objects", floors.text());
     report.add(
         "memory with that",
-        format!("{resident:.1} MiB"),
-        Goal { reach: "< 30 MiB", reference: "199 / 229 MiB", met: resident < 30.0 },
+        format!("{:.1} MiB", memory.settled),
+        Goal { reach: "< 30 MiB", reference: "199 / 229 MiB", met: memory.settled < 30.0 },
     );
+    report.note("  at its peak, while starting", format!("{:.1} MiB", memory.peak));
 }
 
-fn one_start() -> (Duration, Duration, f64) {
+/// MiB of an agent.
+#[derive(Default)]
+struct Memory {
+    settled: f64,
+    peak: f64,
+}
+
+fn one_start() -> (Duration, Duration, Memory) {
     // Set members decide about the first port, a rule about the second; a third is nobody's.
     let shut = 6003;
     let mut world = World::new(Store::Etcd, &[]);
@@ -67,7 +75,9 @@ fn one_start() -> (Duration, Duration, f64) {
         flood.aim(port);
         flood.opens(port, Instant::now());
     }
-    let memory = resident_mib(agent.pid());
+    // As long as an idle agent is given before it is measured.
+    std::thread::sleep(SETTLES);
+    let memory = Memory { settled: resident_mib(agent.pid()), peak: peak_mib(agent.pid()) };
     (right, raw(&world), memory)
 }
 

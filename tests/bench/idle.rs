@@ -7,10 +7,13 @@ use crate::{
 use harness::{World, resource::host_endpoint, world::Store};
 use std::time::Duration;
 
+/// How long an agent is left alone after its start before its memory is measured.
+pub(crate) const SETTLES: Duration = Duration::from_secs(2);
+
 pub(crate) fn run(scale: Scale, report: &mut Report) {
     let mut world = World::new(Store::Etcd, &[]);
     world.start("", &[host_endpoint("a", "eth0").labels("role=web")]);
-    std::thread::sleep(Duration::from_secs(2));
+    std::thread::sleep(SETTLES);
     let pid = world.agent().pid();
     let resident = resident_mib(pid);
     report.add(
@@ -35,6 +38,11 @@ pub(crate) fn run(scale: Scale, report: &mut Report) {
 /// Resident memory of a process.
 pub(crate) fn resident_mib(pid: u32) -> f64 {
     status(pid, "VmRSS:") as f64 / 1024.0
+}
+
+/// The most resident memory that a process ever had.
+pub(crate) fn peak_mib(pid: u32) -> f64 {
+    status(pid, "VmHWM:") as f64 / 1024.0
 }
 
 fn context_switches(pid: u32) -> u64 {

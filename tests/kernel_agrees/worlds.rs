@@ -210,10 +210,10 @@ fn workload() -> impl Strategy<Value = WorkloadEndpoint> {
 
 fn network_set() -> impl Strategy<Value = NetworkSet> {
     let one = prop_oneof![net(), address().prop_map(IpNet::from)];
-    (labels(), vec(one, 0..5)).prop_map(|(labels, mut nets)| {
-        nets.sort_unstable();
-        nets.dedup();
-        NetworkSet { labels, parents: vec![], nets }
+    (labels(), vec(one, 0..5)).prop_map(|(labels, nets)| NetworkSet {
+        labels,
+        parents: vec![],
+        nets: nets.into_iter().collect(),
     })
 }
 

@@ -5,35 +5,35 @@
 use super::{difference::difference, rule_sets::SetDefinition};
 use ipnet::IpNet;
 use proto::{
-    resource::{EndpointPort, Resource},
+    resource::{EndpointPort, Nets, Resource},
     rule::Protocol,
     update::Member,
 };
-use std::{borrow::Cow, net::IpAddr};
+use std::net::IpAddr;
 
 /// Members, perhaps with repetitions; always the same for the same item and definition.
 pub(crate) enum Contribution<'a> {
-    /// Addresses and nets.
-    Nets(Cow<'a, [IpNet]>),
-    /// Named ports.
-    Ports(Vec<Member>),
+    /// Nets of a set.
+    Nets(&'a Nets),
+    /// Addresses, or named ports, of an endpoint.
+    Few(Vec<Member>),
 }
 
 impl Contribution<'_> {
     pub(crate) fn members(&self) -> impl Iterator<Item = Member> + '_ {
-        let (nets, ports): (&[IpNet], &[Member]) = match self {
-            Self::Nets(nets) => (nets, &[]),
-            Self::Ports(ports) => (&[], ports),
+        let (nets, few): (Option<&Nets>, &[Member]) = match self {
+            Self::Nets(nets) => (Some(nets), &[]),
+            Self::Few(few) => (None, few),
         };
-        nets.iter().copied().map(Member::Net).chain(ports.iter().copied())
+        nets.into_iter().flat_map(Nets::iter).map(Member::Net).chain(few.iter().copied())
     }
 }
 
 /// What the item brings.
 pub(crate) fn of<'a>(item: &'a Resource, definition: &SetDefinition) -> Contribution<'a> {
     match &definition.named_port {
-        None => Contribution::Nets(nets(item)),
-        Some((protocol, name)) => Contribution::Ports(named_ports(item, *protocol, name)),
+        None => addresses(item),
+        Some((protocol, name)) => Contribution::Few(named_ports(item, *protocol, name)),
     }
 }
 
@@ -55,15 +55,14 @@ pub(crate) fn change(
     (came, went)
 }
 
-fn nets(item: &Resource) -> Cow<'_, [IpNet]> {
-    match item {
-        Resource::HostEndpoint(endpoint) => endpoint.expected_ips.iter().map(|ip| IpNet::from(*ip)).collect(),
-        Resource::WorkloadEndpoint(endpoint) => {
-            endpoint.nets.iter().map(|net| IpNet::from(net.addr())).collect()
-        }
-        Resource::NetworkSet(set) => Cow::Borrowed(&set.nets),
-        _ => Cow::Borrowed(&[]),
-    }
+fn addresses(item: &Resource) -> Contribution<'_> {
+    let member = |address: IpAddr| Member::Net(address.into());
+    Contribution::Few(match item {
+        Resource::HostEndpoint(endpoint) => endpoint.expected_ips.iter().copied().map(member).collect(),
+        Resource::WorkloadEndpoint(endpoint) => endpoint.nets.iter().map(|net| member(net.addr())).collect(),
+        Resource::NetworkSet(set) => return Contribution::Nets(&set.nets),
+        _ => Vec::new(),
+    })
 }
 
 fn named_ports(item: &Resource, protocol: Protocol, name: &str) -> Vec<Member> {

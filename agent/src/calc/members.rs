@@ -1,12 +1,12 @@
 //! The members of one set, each with the number of its contributors: present while there is at least one.
 //!
-//! Hundreds of thousands of members are ordinary, so the layout counts: a net of IPv4 takes nine bytes here, one of
-//! IPv6 twenty-one.
+//! Hundreds of thousands of members are ordinary, so the layout counts: a net of IPv4 takes five bytes here, one of
+//! IPv6 seventeen.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use proto::{rule::Protocol, update::Member};
+use proto::{resource::Nets, rule::Protocol, update::Member};
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet},
     hash::Hash,
     net::IpAddr,
 };
@@ -14,101 +14,89 @@ use std::{
 /// Members and how many contributors each has.
 #[derive(Default)]
 pub(crate) struct Members {
-    v4: HashMap<Ipv4Net, Count>,
-    v6: HashMap<Ipv6Net, Count>,
-    ports: HashMap<(IpAddr, Protocol, u16), Count>,
+    v4: Counted<Ipv4Net>,
+    v6: Counted<Ipv6Net>,
+    ports: Counted<(IpAddr, Protocol, u16)>,
 }
 
-/// A number without alignment, so that it leaves no hole beside the bytes of a net.
-#[derive(Clone, Copy)]
-struct Count([u8; 4]);
-
-impl Count {
-    const ONE: Self = Self::of(1);
-
-    const fn of(number: u32) -> Self {
-        Self(number.to_ne_bytes())
-    }
-
-    fn number(self) -> u32 {
-        u32::from_ne_bytes(self.0)
-    }
+/// Members of one type. Most have one contributor, and a number for each would double what they take.
+struct Counted<K> {
+    present: HashSet<K>,
+    /// How many contributors there are beyond the first, where there are any.
+    more: HashMap<K, u32>,
 }
 
 impl Members {
     /// One contributor more; true if it is the first.
     pub(crate) fn insert(&mut self, member: Member) -> bool {
         match member {
-            Member::Net(IpNet::V4(net)) => count_up(&mut self.v4, net),
-            Member::Net(IpNet::V6(net)) => count_up(&mut self.v6, net),
-            Member::Port { address, protocol, port } => count_up(&mut self.ports, (address, protocol, port)),
+            Member::Net(IpNet::V4(net)) => self.v4.insert(net),
+            Member::Net(IpNet::V6(net)) => self.v6.insert(net),
+            Member::Port { address, protocol, port } => self.ports.insert((address, protocol, port)),
         }
     }
 
     /// One contributor less; true if it was the last.
     pub(crate) fn remove(&mut self, member: Member) -> bool {
         match member {
-            Member::Net(IpNet::V4(net)) => count_down(&mut self.v4, net),
-            Member::Net(IpNet::V6(net)) => count_down(&mut self.v6, net),
-            Member::Port { address, protocol, port } => {
-                count_down(&mut self.ports, (address, protocol, port))
-            }
+            Member::Net(IpNet::V4(net)) => self.v4.remove(&net),
+            Member::Net(IpNet::V6(net)) => self.v6.remove(&net),
+            Member::Port { address, protocol, port } => self.ports.remove(&(address, protocol, port)),
         }
     }
 
     /// Room for so many nets more, so that a large set is not moved while it grows.
-    pub(crate) fn reserve(&mut self, nets: &[IpNet]) {
+    pub(crate) fn reserve(&mut self, nets: &Nets) {
+        let (v4, v6) = nets.counts();
         // A handful is left to ordinary growth: it doubles, and many small reserves would defeat that.
-        if nets.len() > 64 {
-            let v4 = nets.iter().filter(|net| matches!(net, IpNet::V4(_))).count();
-            self.v4.reserve(v4);
-            self.v6.reserve(nets.len() - v4);
+        if v4 + v6 > 64 {
+            self.v4.present.reserve(v4);
+            self.v6.present.reserve(v6);
         }
     }
 
     /// All members, each once, in order.
     pub(crate) fn sorted(&self) -> Vec<Member> {
-        let v4 = self.v4.keys().map(|net| Member::Net((*net).into()));
-        let v6 = self.v6.keys().map(|net| Member::Net((*net).into()));
-        let ports =
-            self.ports.keys().map(|&(address, protocol, port)| Member::Port { address, protocol, port });
+        let v4 = self.v4.present.iter().map(|net| Member::Net((*net).into()));
+        let v6 = self.v6.present.iter().map(|net| Member::Net((*net).into()));
+        let ports = self.ports.present.iter();
+        let ports = ports.map(|&(address, protocol, port)| Member::Port { address, protocol, port });
         let mut members: Vec<Member> = v4.chain(v6).chain(ports).collect();
         members.sort_unstable();
         members
     }
 }
 
-fn count_up<K: Eq + Hash>(counts: &mut HashMap<K, Count>, key: K) -> bool {
-    match counts.entry(key) {
-        Entry::Vacant(entry) => {
-            entry.insert(Count::ONE);
-            true
-        }
-        Entry::Occupied(mut entry) => {
-            *entry.get_mut() = Count::of(entry.get().number() + 1);
-            false
-        }
+impl<K> Default for Counted<K> {
+    fn default() -> Self {
+        Self { present: HashSet::new(), more: HashMap::new() }
     }
 }
 
-fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, Count>, key: K) -> bool {
-    let Entry::Occupied(mut entry) = counts.entry(key) else {
-        debug_assert!(false, "a contributor leaves that never came");
-        return false;
-    };
-    match entry.get().number() {
-        1 => {
-            entry.remove();
-            // What a large set once took is given back when most of it is gone.
-            if counts.capacity() > 4096 && counts.len() < counts.capacity() / 8 {
-                counts.shrink_to(counts.len() * 2);
+impl<K: Copy + Eq + Hash> Counted<K> {
+    fn insert(&mut self, member: K) -> bool {
+        let first = self.present.insert(member);
+        if !first {
+            *self.more.entry(member).or_default() += 1;
+        }
+        first
+    }
+
+    fn remove(&mut self, member: &K) -> bool {
+        if let Some(more) = self.more.get_mut(member) {
+            *more -= 1;
+            if *more == 0 {
+                self.more.remove(member);
             }
-            true
+            return false;
         }
-        number => {
-            *entry.get_mut() = Count::of(number - 1);
-            false
+        let last = self.present.remove(member);
+        debug_assert!(last, "a contributor leaves that never came");
+        // What a large set once took is given back when most of it is gone.
+        if self.present.capacity() > 4096 && self.present.len() < self.present.capacity() / 8 {
+            self.present.shrink_to(self.present.len() * 2);
         }
+        last
     }
 }
 
@@ -132,8 +120,12 @@ mod tests {
     }
 
     #[test]
-    fn entries_leave_no_holes() {
-        assert_eq!(size_of::<(Ipv4Net, Count)>(), 9);
-        assert_eq!(size_of::<(Ipv6Net, Count)>(), 21);
+    fn as_many_contributors_have_to_leave_as_came() {
+        let net = Member::Net("192.0.2.1/32".parse().unwrap());
+        let mut members = Members::default();
+        let came: Vec<_> = (0..3).map(|_| members.insert(net)).collect();
+        let went: Vec<_> = (0..3).map(|_| members.remove(net)).collect();
+        assert_eq!((came, went), (vec![true, false, false], vec![false, false, true]));
+        assert!(members.insert(net), "it comes anew");
     }
 }

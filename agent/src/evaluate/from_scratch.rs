@@ -268,7 +268,7 @@ fn addresses(resource: &Resource) -> Vec<Member> {
         Resource::WorkloadEndpoint(endpoint) => {
             endpoint.nets.iter().map(|net| Member::Net(net.addr().into())).collect()
         }
-        Resource::NetworkSet(set) => set.nets.iter().copied().map(Member::Net).collect(),
+        Resource::NetworkSet(set) => set.nets.iter().map(Member::Net).collect(),
         _ => Vec::new(),
     }
 }

@@ -14,7 +14,7 @@ fn a_member_leads_to_the_objects_that_contribute_it() {
         Arc::new(Resource::NetworkSet(NetworkSet {
             labels,
             parents: vec![],
-            nets: vec![net.parse().unwrap()],
+            nets: [net.parse().unwrap()].into_iter().collect(),
         }))
     };
     let resources = [

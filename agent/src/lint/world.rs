@@ -5,7 +5,6 @@ use crate::calc::{
     labels::{Effective, Lent, lent, own_labels},
     order::Order,
 };
-use ipnet::IpNet;
 use proto::{
     id::{NodeName, ProfileName, TierName},
     key::{Kind, ResourceKey},
@@ -278,24 +277,20 @@ fn ports(resource: &Resource) -> &[EndpointPort] {
     }
 }
 
-fn nets(resource: &Resource) -> &[IpNet] {
-    match resource {
-        Resource::WorkloadEndpoint(endpoint) => &endpoint.nets,
-        Resource::NetworkSet(set) => &set.nets,
-        _ => &[],
-    }
-}
-
 fn has_address(resource: &Resource) -> bool {
     match resource {
         Resource::HostEndpoint(endpoint) => !endpoint.expected_ips.is_empty(),
-        other => !nets(other).is_empty(),
+        Resource::WorkloadEndpoint(endpoint) => !endpoint.nets.is_empty(),
+        Resource::NetworkSet(set) => !set.nets.is_empty(),
+        _ => false,
     }
 }
 
 fn holds(resource: &Resource, address: IpAddr) -> bool {
     match resource {
         Resource::HostEndpoint(endpoint) => endpoint.expected_ips.contains(&address),
-        other => nets(other).iter().any(|net| net.contains(&address)),
+        Resource::WorkloadEndpoint(endpoint) => endpoint.nets.iter().any(|net| net.contains(&address)),
+        Resource::NetworkSet(set) => set.nets.iter().any(|net| net.contains(&address)),
+        _ => false,
     }
 }

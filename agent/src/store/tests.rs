@@ -52,7 +52,7 @@ fn put((key, value): (ResourceKey, Vec<u8>)) -> SyncEvent {
 /// The nets of what was told, or `None` for a deletion.
 fn told_nets(applied: &Applied) -> Vec<Option<String>> {
     let nets = |resource: &Arc<Resource>| match &**resource {
-        Resource::NetworkSet(set) => set.nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        Resource::NetworkSet(set) => set.nets.iter().map(|net| net.to_string()).collect::<Vec<_>>().join(","),
         other => panic!("{other:?}"),
     };
     let changed = applied.deltas.iter().filter_map(|delta| match delta {
@@ -233,7 +233,7 @@ fn remember(model: &mut BTreeMap<ResourceKey, Option<Resource>>, event: &SyncEve
     let set = |model: &mut BTreeMap<_, _>, key: &ResourceKey, value: &[u8]| {
         let held = model.entry(key.clone()).or_insert(None);
         if let Ok(resource) = resource::decode(key, value).resource {
-            *held = Some(normalise(resource));
+            *held = Some(resource);
         }
     };
     match event {

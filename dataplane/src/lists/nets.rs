@@ -65,6 +65,19 @@ impl<A> Default for Nets<A> {
     }
 }
 
+impl<A: Bits> FromIterator<(A, u8)> for Nets<A> {
+    fn from_iter<T: IntoIterator<Item = (A, u8)>>(nets: T) -> Self {
+        let (hosts, nets): (Vec<_>, Vec<_>) = nets.into_iter().partition(|net| net.1 == A::LEN);
+        let hosts = hosts.into_iter().map(|(address, _)| address).collect();
+        let nets: BTreeSet<(A, u8)> = nets.into_iter().collect();
+        let mut lengths = BTreeMap::new();
+        for (_, length) in &nets {
+            *lengths.entry(*length).or_default() += 1;
+        }
+        Self { hosts, nets, lengths }
+    }
+}
+
 impl<A: Bits> Nets<A> {
     /// Whether there is a real net.
     pub(super) fn has_nets(&self) -> bool {

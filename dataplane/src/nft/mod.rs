@@ -11,7 +11,7 @@
 //! | `expression` | yes | statements as expressions, by libnftnl |
 //! | `encode`, `decode` | yes | messages to and from the kernel |
 //! | `refusal` | yes | which element of many was refused |
-//! | `memory` | no | gives memory back after a large transaction |
+//! | `memory` | no | gives memory back after a start and after a large transaction |
 //! | `socket`, `batch` | no | one socket; one batch and its answer |
 //! | `listener`, [`monitor`] | no | what others do to our table, as the kernel tells it |
 //! | [`nflog`] | but for its socket | packets that rules tell of, by nfnetlink_log |
@@ -84,6 +84,7 @@ impl Kernel {
     /// # Errors
     /// As [`Self::spawn`].
     pub fn spawn_with(options: Options) -> Result<Self, OpenError> {
+        memory::set_up_heap();
         let (jobs, queue) = mpsc::channel::<Job>();
         let (opened, wait) = mpsc::sync_channel(1);
         let serve = move || {
@@ -138,10 +139,15 @@ impl Kernel {
         let is_large = memory::is_large(&transaction);
         let result = self.run(move |socket| commit::commit(socket, capabilities, &transaction)).await;
         if is_large {
-            // A job of its own: the answer does not wait for it. Where the thread has ended there is nothing to give.
-            let _ = self.jobs.send(Box::new(|_| memory::give_back()));
+            self.give_back_memory();
         }
         result.map_err(CommitError::OutcomeUnknown)?
+    }
+
+    /// Has memory given back to the system that only a start, or a large transaction, needed. Nobody waits for it.
+    pub fn give_back_memory(&self) {
+        // Where the thread has ended there is nothing to give.
+        let _ = self.jobs.send(Box::new(|_| memory::give_back()));
     }
 
     /// Reads our table, as of one generation.

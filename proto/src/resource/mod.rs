@@ -9,6 +9,7 @@ mod felix_configuration;
 mod host_endpoint;
 mod json;
 pub mod net;
+mod nets;
 mod network_set;
 mod objects;
 mod policy;
@@ -21,6 +22,7 @@ mod tunnels;
 mod workload_endpoint;
 
 pub use decode::decode;
+pub use nets::Nets;
 
 use crate::{
     id::{IfName, NodeName, PolicyId, ProfileName, TierName},
@@ -204,8 +206,8 @@ pub struct NetworkSet {
     pub labels: LabelMap,
     /// `kns.<namespace>` for a namespaced set: profiles to inherit labels from.
     pub parents: Vec<ProfileName>,
-    /// Host bits are zero; may overlap and repeat.
-    pub nets: Vec<IpNet>,
+    /// Host bits are zero; may overlap.
+    pub nets: Nets,
 }
 
 /// A node, as the end of tunnels.

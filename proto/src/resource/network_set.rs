@@ -26,12 +26,13 @@ pub(super) fn meant(
         labels.insert(NAMESPACE.into(), namespace.clone());
         parents.push(ProfileName::new(format!("kns.{namespace}")));
     }
-    let mut nets = Vec::with_capacity(stored.len());
-    for (i, text) in stored.iter().enumerate() {
-        match net::net(text) {
-            Ok(net) => nets.push(net),
-            Err(error) => report.note(format!("spec.nets[{i}]"), format!("`{text}` {error}; it is skipped")),
+    let understood = |(i, text): (usize, &String)| match net::net(text) {
+        Ok(net) => Some(net),
+        Err(error) => {
+            report.note(format!("spec.nets[{i}]"), format!("`{text}` {error}; it is skipped"));
+            None
         }
-    }
+    };
+    let nets = stored.iter().enumerate().filter_map(understood).collect();
     Ok(NetworkSet { labels, parents, nets })
 }

@@ -204,14 +204,18 @@ impl OneRule<'_, '_> {
         if !stored.is_empty() && !has_ports {
             return Err(self.fatal(part, "needs a protocol that has ports: TCP, UDP or SCTP"));
         }
-        let port = |(i, port): (usize, &v3::Port)| match port {
-            v3::Port::Range { first: 0, .. } => {
-                Err(self.fatal(&format!("{part}[{i}]"), format!("`{port}` is not a port from 1 to 65535")))
-            }
-            v3::Port::Range { first, last } => Ok(Port::Range(PortRange { first: *first, last: *last })),
-            v3::Port::Name(name) => Ok(Port::Named(name.as_str().into())),
-        };
-        stored.iter().enumerate().map(port).collect()
+        let mut ports = Vec::with_capacity(stored.len());
+        for (i, port) in stored.iter().enumerate() {
+            ports.push(match port {
+                v3::Port::Range { first: 0, .. } => {
+                    let reason = format!("`{port}` is not a port from 1 to 65535");
+                    return Err(self.fatal(&format!("{part}[{i}]"), reason));
+                }
+                v3::Port::Range { first, last } => Port::Range(PortRange { first: *first, last: *last }),
+                v3::Port::Name(name) => Port::Named(name.as_str().into()),
+            });
+        }
+        Ok(ports)
     }
 
     /// Services are Kubernetes' and not in etcd: such a rule matches nothing.

@@ -165,9 +165,7 @@ fn workload_endpoint() -> impl Strategy<Value = Resource> {
 fn network_set(namespaced: bool) -> impl Strategy<Value = Resource> {
     let nets = ["192.0.2.1/32", "192.0.2.0/24", "2001:db8::/64", "0.0.0.0/0", "2001:db8::1/128"];
     (labels(), vec(select(nets.to_vec()), 0..5)).prop_map(move |(labels, nets)| {
-        let mut nets: Vec<_> = nets.into_iter().map(|net| net.parse().unwrap()).collect();
-        nets.sort_unstable();
-        nets.dedup();
+        let nets = nets.into_iter().map(|net| net.parse().unwrap()).collect();
         let parents = if namespaced { vec![ProfileName::from("kns.ns")] } else { vec![] };
         Resource::NetworkSet(NetworkSet { labels, parents, nets })
     })

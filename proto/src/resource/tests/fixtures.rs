@@ -268,7 +268,7 @@ fn what_is_in_force_of_the_invalid_and_the_odd_is_closed() {
                 assert_eq!(config.raw["LogSeverityScreen"], "DEBUG", "the annotation wins, unchecked");
                 assert_eq!(config.raw["InterfacePrefix"], "tap,cali");
             }
-            (_, Ok(Resource::NetworkSet(set))) => assert_eq!(set.nets.len(), 1, "{below}"),
+            (_, Ok(Resource::NetworkSet(set))) => assert_eq!(set.nets.iter().count(), 1, "{below}"),
             _ => {}
         }
     }

@@ -1,12 +1,12 @@
 //! What is looked at for a change, as tables: too little would be wrong, too much would be slow.
 
 use super::*;
-use proto::resource::{LabelMap, NetworkSet, Resource};
+use proto::resource::{LabelMap, Nets, NetworkSet, Resource};
 
 fn item(labels: &str) -> Resource {
     let pairs = labels.split_whitespace().filter_map(|pair| pair.split_once('='));
     let labels: LabelMap = pairs.map(|(label, value)| (label.into(), value.into())).collect();
-    Resource::NetworkSet(NetworkSet { labels, parents: Vec::new(), nets: Vec::new() })
+    Resource::NetworkSet(NetworkSet { labels, parents: Vec::new(), nets: Nets::default() })
 }
 
 fn selector(text: &str) -> Arc<Selector> {
