@@ -6,6 +6,7 @@
 use super::{
     attribute::{TooLong, Writer},
     key::link_bytes,
+    trace::Deed,
     uapi::{
         IPS_DST_NAT, LOG_LEVEL_INFO, NFT_FIB_RESULT_ADDRTYPE, NFT_LOOKUP_F_INV, NFT_REG32_00,
         NFT_RULE_MAXEXPRS, NFTA_FIB_F_DADDR, NFTA_FIB_F_SADDR, NFTA_LIST_ELEM, RTN_LOCAL, rule, verdict,
@@ -151,6 +152,16 @@ impl Expressions {
         statements: &[Statement],
         out: &mut Vec<u8>,
     ) -> Result<(), TooManyExpressions> {
+        self.write_with(statements, None, out)
+    }
+
+    /// As [`Self::write`], with what only a witness's rule does at its end.
+    pub(super) fn write_with(
+        &mut self,
+        statements: &[Statement],
+        deed: Option<Deed>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TooManyExpressions> {
         self.count = 0;
         let nest = Writer(out).begin(rule::EXPRESSIONS);
         for statement in statements {
@@ -159,7 +170,42 @@ impl Expressions {
                 return Err(TooManyExpressions);
             }
         }
+        match deed {
+            Some(Deed::Trace) => self.trace(out),
+            Some(Deed::Translate(address, port)) => self.translate(address, port, out),
+            None => {}
+        }
         Ok(Writer(out).end(nest)?)
+    }
+
+    /// `meta nftrace set 1`.
+    fn trace(&mut self, out: &mut Vec<u8>) {
+        let one = Expression::new(c"immediate").u32(sys::NFTNL_EXPR_IMM_DREG, REGISTER);
+        self.put(out, one.data(sys::NFTNL_EXPR_IMM_DATA, &[1]));
+        let store = Expression::new(c"meta").u32(sys::NFTNL_EXPR_META_SREG, REGISTER);
+        self.put(out, store.u32(sys::NFTNL_EXPR_META_KEY, libc::NFT_META_NFTRACE.cast_unsigned()));
+    }
+
+    /// `dnat to <address>:<port>`.
+    fn translate(&mut self, address: IpAddr, port: Option<u16>, out: &mut Vec<u8>) {
+        let second = libc::NFT_REG_2.cast_unsigned();
+        let load = |register| Expression::new(c"immediate").u32(sys::NFTNL_EXPR_IMM_DREG, register);
+        let family = if address.is_ipv4() { libc::NFPROTO_IPV4 } else { libc::NFPROTO_IPV6 };
+        with_value(Value::Address(address), |bytes| {
+            self.put(out, load(REGISTER).data(sys::NFTNL_EXPR_IMM_DATA, bytes));
+        });
+        let nat = Expression::new(c"nat")
+            .u32(sys::NFTNL_EXPR_NAT_TYPE, libc::NFT_NAT_DNAT.cast_unsigned())
+            .u32(sys::NFTNL_EXPR_NAT_FAMILY, family.cast_unsigned())
+            .u32(sys::NFTNL_EXPR_NAT_REG_ADDR_MIN, REGISTER);
+        let nat = match port {
+            Some(port) => {
+                self.put(out, load(second).data(sys::NFTNL_EXPR_IMM_DATA, &port.to_be_bytes()));
+                nat.u32(sys::NFTNL_EXPR_NAT_REG_PROTO_MIN, second)
+            }
+            None => nat,
+        };
+        self.put(out, nat);
     }
 
     fn put(&mut self, out: &mut Vec<u8>, expression: Expression) {

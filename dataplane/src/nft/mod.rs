@@ -15,6 +15,7 @@
 //! | `socket`, `batch` | no | one socket; one batch and its answer |
 //! | `listener`, [`monitor`] | no | what others do to our table, as the kernel tells it |
 //! | [`nflog`] | but for its socket | packets that rules tell of, by nfnetlink_log |
+//! | [`trace`] | but for its socket | what the kernel tells of single packets, for experiments in a namespace of their own |
 //! | `commit`, `dump`, `probe` | no | what [`Kernel`] offers |
 
 mod attribute;
@@ -35,6 +36,7 @@ mod refusal;
 mod socket;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 mod uapi;
 mod userdata;
 
@@ -180,6 +182,16 @@ impl Kernel {
     /// See [`DumpError`].
     pub async fn foreign_tables(&self) -> Result<Vec<ForeignTable>, DumpError> {
         self.run(dump::foreign_tables).await?
+    }
+
+    /// Puts the witness's posts in the place of those that there are, in a table of its own. For a network namespace
+    /// that nobody else uses: posts translate and drop packets.
+    ///
+    /// # Errors
+    /// Where the kernel refuses them.
+    pub async fn post(&self, posts: Vec<trace::Post>) -> io::Result<()> {
+        let end_ack = self.capabilities.end_ack;
+        self.run(move |socket| trace::post(socket, &posts, end_ack)).await?
     }
 
     async fn run<T: Send + 'static>(

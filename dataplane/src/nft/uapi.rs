@@ -86,6 +86,23 @@ pub(super) const NFTA_TABLE_FLAGS: u16 = 2;
 /// `NFNLGRP_NFTABLES`: where transactions are told.
 pub(super) const NFNLGRP_NFTABLES: u32 = 7;
 
+/// `enum nft_trace_attributes`.
+pub(super) mod trace {
+    pub(in super::super) const TABLE: u16 = 1;
+    pub(in super::super) const CHAIN: u16 = 2;
+    pub(in super::super) const RULE_HANDLE: u16 = 3;
+    pub(in super::super) const TYPE: u16 = 4;
+    pub(in super::super) const VERDICT: u16 = 5;
+    pub(in super::super) const ID: u16 = 6;
+    pub(in super::super) const OIF: u16 = 12;
+    /// `enum nft_trace_types`.
+    pub(in super::super) const TYPE_POLICY: u32 = 1;
+    pub(in super::super) const TYPE_RULE: u32 = 3;
+}
+
+/// `NFNLGRP_NFTRACE`: where packets with `meta nftrace` are told of.
+pub(super) const NFNLGRP_NFTRACE: u32 = 9;
+
 /// Data type of a verdict map.
 pub(super) const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
 

@@ -35,12 +35,12 @@ impl Origin {
     }
 
     /// A rule of a policy.
-    pub(super) fn policy(tier: &str, policy: &PolicyId, direction: Direction, index: usize) -> Self {
+    pub fn policy(tier: &str, policy: &PolicyId, direction: Direction, index: usize) -> Self {
         Self::Policy { tier: readable(tier), policy: readable(&policy.to_string()), direction, index }
     }
 
     /// A rule of a profile.
-    pub(super) fn profile(profile: &str, direction: Direction, index: usize) -> Self {
+    pub fn profile(profile: &str, direction: Direction, index: usize) -> Self {
         Self::Profile { profile: readable(profile), direction, index }
     }
 }
