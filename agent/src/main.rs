@@ -1,6 +1,6 @@
 //! The program: words to a command, its result to an exit status.
 
-use agent::command::{cli::Cli, error::CommandError};
+use agent::command::{cli::Cli, error::CommandError, explain::ExplainError};
 use clap::Parser;
 use dataplane::reconciler::with_causes;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
                 Some(error) => eprintln!("{}", error.text()),
                 None => eprintln!("portcullis: {}", with_causes(error.as_ref())),
             }
-            ExitCode::FAILURE
+            error.downcast_ref().map_or(ExitCode::FAILURE, ExplainError::exit_code)
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct PacketArgs {
     /// ICMP (or ICMPv6) of this type and code
     #[arg(long, value_name = "TYPE[/CODE]")]
     icmp: Option<Icmp>,
-    /// What connection tracking makes of it
+    /// What connection tracking makes of it: new, established, related, invalid or untracked
     #[arg(long, value_name = "STATE", value_parser = state, default_value = "new")]
     state: CtState,
     /// Hop limit, which decides about neighbour discovery
@@ -159,6 +159,11 @@ impl PacketArgs {
             before_dnat: self.dnat_from.map(|end| (end.address, end.port.unwrap_or(destination_port))),
         };
         Ok((packet, self.way()?))
+    }
+
+    /// The interfaces that it names.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = &IfName> {
+        [&self.incoming, &self.outgoing, &self.rerouted].into_iter().flatten()
     }
 
     fn way(&self) -> Result<Way, PacketError> {

@@ -1,5 +1,10 @@
 //! The answer, for people and for programs.
 
+mod notes;
+mod verified;
+
+pub(super) use verified::Verified;
+
 use crate::evaluate::{Evaluation, words};
 use proto::{
     judge::{Hit, Packet, Side, StageTrial, Step, Trial, Verdict, Way},
@@ -22,9 +27,13 @@ pub(super) struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// Text with a line for each fact.
-    pub(super) fn human(&self) -> String {
+    /// Text with a line for each fact. `verified`: how asking the kernel went, where it was asked.
+    pub(super) fn human(&self, verified: Option<&Verified>) -> String {
         let mut text = format!("{}\n", self.packet_line());
+        for note in self.notes() {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "Note: {note}.");
+        }
         for stage in &self.trial.stages {
             text += &self.stage(stage);
         }
@@ -33,7 +42,8 @@ impl Answer<'_> {
             Verdict::Dropped => "is dropped",
             Verdict::Rejected => "is rejected with an ICMP error",
         };
-        text + &format!("\nThe packet {verdict}.\n")
+        text += &format!("\nThe packet {verdict}.\n");
+        text + &verified.map(Verified::human).unwrap_or_default()
     }
 
     fn packet_line(&self) -> String {
@@ -116,17 +126,17 @@ impl Answer<'_> {
         text
     }
 
-    /// The same for programs. `verified`: what the kernel did, where it was asked.
-    pub(super) fn json(&self, verified: Option<bool>) -> Value {
-        let verdict = match self.trial.verdict {
-            Verdict::Passed => "passed",
-            Verdict::Dropped => "dropped",
-            Verdict::Rejected => "rejected",
-        };
+    /// The same for programs.
+    pub(super) fn json(&self, verified: Option<&Verified>) -> Value {
         let stages: Vec<_> = self.trial.stages.iter().map(|stage| self.stage_json(stage)).collect();
-        let mut answer = json!({ "packet": self.packet_line(), "verdict": verdict, "stages": stages });
-        if let Some(passes) = verified {
-            answer["kernel"] = json!(if passes { "passed" } else { "denied" });
+        let mut answer = json!({
+            "packet": self.packet_line(),
+            "verdict": word(self.trial.verdict),
+            "stages": stages,
+            "notes": self.notes(),
+        });
+        if let Some(verified) = verified {
+            answer["kernel"] = verified.json();
         }
         answer
     }
@@ -173,6 +183,15 @@ impl Answer<'_> {
             .collect();
         let selector = self.evaluation.definition(hit.set).map(|definition| definition.selector.as_str());
         json!({ "side": hit.side.as_str(), "selector": selector, "members": members })
+    }
+}
+
+/// A verdict, as programs read it.
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Passed => "passed",
+        Verdict::Dropped => "dropped",
+        Verdict::Rejected => "rejected",
     }
 }
 

@@ -1,12 +1,23 @@
-//! A packet as bytes, with checksums that conntrack believes.
+//! A packet as bytes that connection tracking believes. Pure.
 
 use proto::{judge::Packet, rule::Protocol};
 use std::net::IpAddr;
 
 /// The address of the links under test.
 pub(super) const MAC: &str = "02:00:00:00:00:01";
-/// By this, and by its ends, a packet is known again (in the payload; of TCP the sequence number).
-const TOKEN: [u8; 4] = *b"ptcl";
+
+/// What a packet is to its connection. Only TCP says so in its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Segment {
+    /// It opens one.
+    Opens,
+    /// It answers what opened it.
+    Answers,
+    /// It goes on with one.
+    GoesOn,
+    /// It is of none, and opens none.
+    Stray,
+}
 
 /// As it is on Ethernet, to the link under test.
 pub(super) fn ethernet(packet: &Packet, bytes: &[u8]) -> Vec<u8> {
@@ -15,8 +26,8 @@ pub(super) fn ethernet(packet: &Packet, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Header and payload.
-pub(super) fn ip_packet(packet: &Packet) -> Vec<u8> {
-    let body = payload(packet);
+pub(super) fn ip_packet(packet: &Packet, segment: Segment) -> Vec<u8> {
+    let body = payload(packet, segment);
     match (packet.source, packet.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let [high, low] = (20 + body.len() as u16).to_be_bytes();
@@ -35,30 +46,31 @@ pub(super) fn ip_packet(packet: &Packet) -> Vec<u8> {
     }
 }
 
-/// Whether received bytes are this packet: with or without the headers that a socket leaves out.
-pub(super) fn is_same(packet: &Packet, seen: &[u8]) -> bool {
-    let ports = [packet.source_port.to_be_bytes(), packet.destination_port.to_be_bytes()].concat();
-    let start = match packet.protocol {
-        Protocol::TCP | Protocol::UDP => ports,
-        _ => vec![packet.icmp_type, packet.icmp_code],
-    };
-    let holds = |part: &[u8]| seen.windows(part.len()).any(|window| window == part);
-    holds(&start) && holds(&TOKEN)
-}
-
-fn payload(packet: &Packet) -> Vec<u8> {
+/// The header of the transport and some bytes, with the checksum that connection tracking asks for.
+fn payload(packet: &Packet, segment: Segment) -> Vec<u8> {
     let ports = [packet.source_port.to_be_bytes(), packet.destination_port.to_be_bytes()].concat();
     let (mut body, at) = match packet.protocol {
         Protocol::TCP => {
-            let syn = [0, 0, 0, 0, 0x50, 0x02, 0x20, 0, 0, 0, 0, 0];
-            ([&ports[..], &TOKEN, &syn].concat(), 16)
+            // Both sides count from 1; a SYN counts.
+            let (sequence, acknowledged, flags) = match segment {
+                Segment::Opens => (1, 0, 0x02),
+                Segment::Answers => (1, 2, 0x12),
+                Segment::GoesOn => (2, 2, 0x10),
+                Segment::Stray => (1, 0, 0),
+            };
+            let rest = [0, 0, 0, sequence, 0, 0, 0, acknowledged, 0x50, flags, 0x20, 0, 0, 0, 0, 0];
+            ([&ports[..], &rest].concat(), Some(16))
         }
-        Protocol::UDP => ([&ports[..], &[0, 12, 0, 0], &TOKEN].concat(), 6),
-        _ => {
-            let head = [packet.icmp_type, packet.icmp_code, 0, 0, 0, 1, 0, 1];
-            ([&head[..], &TOKEN, &[0; 20]].concat(), 2)
+        Protocol::UDP => ([&ports[..], &[0, 12, 0, 0, 0, 0, 0, 0]].concat(), Some(6)),
+        // In the place of the length: how much the checksum covers, where 0 is all.
+        Protocol::UDPLITE => ([&ports[..], &[0; 8]].concat(), Some(6)),
+        Protocol::SCTP => return sctp_init(&ports),
+        Protocol::ICMP | Protocol::ICMPV6 => {
+            ([&[packet.icmp_type, packet.icmp_code, 0, 0, 0, 1, 0, 1][..], &[0; 24]].concat(), Some(2))
         }
+        _ => (vec![0; 16], None),
     };
+    let Some(at) = at else { return body };
     let pseudo = match packet.protocol {
         Protocol::ICMP => Vec::new(),
         protocol => {
@@ -68,6 +80,20 @@ fn payload(packet: &Packet) -> Vec<u8> {
     };
     let sum = checksum(&[pseudo, body.clone()].concat());
     body[at..at + 2].copy_from_slice(&sum);
+    body
+}
+
+/// INIT: without a chunk it would be no SCTP to connection tracking.
+fn sctp_init(ports: &[u8]) -> Vec<u8> {
+    let init = [1, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0x20, 0, 0, 1, 0, 1, 0, 0, 0, 1];
+    let mut body = [ports, &[0; 8], &init].concat();
+    // CRC32c (RFC 9260, appendix A), its own field being zero.
+    let byte = |crc: u32, byte: &u8| {
+        let bit = |crc: u32, _| (crc >> 1) ^ (0x82f6_3b78 & 0_u32.wrapping_sub(crc & 1));
+        (0..8).fold(crc ^ u32::from(*byte), bit)
+    };
+    let crc = !body.iter().fold(u32::MAX, byte);
+    body[8..12].copy_from_slice(&crc.to_le_bytes());
     body
 }
 
