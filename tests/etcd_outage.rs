@@ -60,8 +60,7 @@ fn a_compaction_past_what_was_seen_is_a_resync() {
 #[test]
 fn a_connection_that_is_silently_dead_is_noticed() {
     let mut world = world();
-    cut(&etcd(&mut world).netns);
-    std::thread::sleep(Duration::from_millis(300));
+    cut_both_ways(&etcd(&mut world).netns);
     etcd(&mut world).put(&allow(8080));
     world.expect(&[("not yet heard of", WEB, Open)]);
     // Nothing resets the old connection: only keepalive can tell that it is dead, and a new one works.
@@ -87,9 +86,17 @@ fn an_unreachable_etcd_at_the_start_writes_nothing() {
     world.settle();
 }
 
-/// No packet of etcd's clients passes in its namespace.
+/// No packet of etcd's clients arrives in its namespace.
 fn cut(netns: &Netns) {
     netns.nft("table ip cut { chain in { type filter hook input priority 0; iifname != \"lo\" tcp dport 2379 drop; }\n}");
+}
+
+/// Nor does one of etcd's leave it.
+fn cut_both_ways(netns: &Netns) {
+    cut(netns);
+    netns.nft(
+        "table ip cut { chain out { type filter hook output priority 0; oifname != \"lo\" tcp sport 2379 drop; }\n}",
+    );
 }
 
 fn mend(netns: &Netns) {
