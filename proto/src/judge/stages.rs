@@ -24,7 +24,8 @@ const LISTENER_DISCOVERY: [u8; 4] = [130, 131, 132, 143];
 
 /// What becomes of a packet on its way.
 pub(super) fn judge(world: &World, packet: &Packet, way: &Way) -> Trial {
-    let mut passage = Passage { world, packet: packet.clone(), allowed: None, stages: Vec::new() };
+    let mut passage =
+        Passage { world, packet: packet.clone(), is_tracked: false, allowed: None, stages: Vec::new() };
     if passage.is_vxlan() && !passage.ipv6_off() {
         // Never tracked, and so never translated.
         passage.packet = passage.packet.untranslated();
@@ -36,8 +37,9 @@ pub(super) fn judge(world: &World, packet: &Packet, way: &Way) -> Trial {
         Way::Through { from, to } => passage.through(from, to),
         Way::Within(link) => match passage.outward(link, link) {
             Verdict::Passed => {
-                // Marks do not survive; that it is not tracked does.
+                // Marks do not survive; its connection does, or that it has none.
                 passage.allowed = None;
+                passage.is_tracked = !matches!(passage.packet.state, CtState::Untracked | CtState::Invalid);
                 // Translation was on the way out.
                 passage.packet.before_dnat = None;
                 passage.inward(link)
@@ -52,6 +54,8 @@ pub(super) fn judge(world: &World, packet: &Packet, way: &Way) -> Trial {
 pub(super) struct Passage<'a> {
     pub(super) world: &'a World,
     pub(super) packet: Packet,
+    /// It came with a connection: nothing takes that from it.
+    is_tracked: bool,
     /// The stage that allowed it for later ones too.
     allowed: Option<Stage>,
     stages: Vec<StageTrial>,
@@ -113,7 +117,7 @@ impl<'a> Passage<'a> {
                 Outcome::Passes => {}
                 Outcome::AllowsLater => {
                     self.allowed = Some(*stage);
-                    if matches!(stage, Stage::UntrackedIn | Stage::UntrackedOut) {
+                    if matches!(stage, Stage::UntrackedIn | Stage::UntrackedOut) && !self.is_tracked {
                         // Without tracking there is no DNAT either.
                         self.packet = self.packet.untranslated();
                         self.packet.state = CtState::Untracked;

@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     id::{HostEndpointName, IfName, PolicyId},
-    rule::{Action, Protocol, Rule, SetSide},
+    rule::{Action, Family, Protocol, Rule, SetSide},
     update::{Endpoint, InterfaceMatch, Policy, Tier, TierDefault, Workload},
 };
 use std::sync::Arc;
@@ -157,4 +157,18 @@ fn a_failsafe_goes_before_policy_and_says_so() {
         panic!("{trial:#?}");
     };
     assert_eq!((entry.port, trial.verdict), (22, Verdict::Passed));
+}
+
+/// On `lo` a packet comes in with the connection that it got on its way out, and untracked policy comes too late.
+#[test]
+fn a_connection_is_kept_over_loopback() {
+    let mut world = world("lo:untracked=Allow");
+    for endpoint in world.endpoints.values_mut() {
+        Arc::make_mut(endpoint).untracked[0].egress.clear();
+    }
+    // What came without a connection would be a tunnel's from nobody known.
+    world.encapsulation.vxlan.insert(Family::V4, (80, Vec::new()));
+    let before_dnat = Some(("192.0.2.1".parse().unwrap(), 8080));
+    let packet = Packet { protocol: Protocol::UDP, state: CtState::Established, before_dnat, ..packet() };
+    assert_eq!(Judge::new(&world).judge(&packet, &way("lo>lo")).verdict, Verdict::Passed);
 }
