@@ -1,5 +1,5 @@
-//! Keeps the process small: how its heap is set up, and what is given back to the system after a start and after a large
-//! transaction. Nothing depends on it but the size of the process.
+//! Keeps the process small: how its heap is set up, and what is given back to the system after a start, after a large
+//! transaction, and at each audit. Nothing depends on it but the size of the process.
 
 use crate::ruleset::{Change, Transaction};
 use std::{ops::Range, sync::Once};

@@ -83,7 +83,8 @@ impl Monitor {
         self.news.generation
     }
 
-    /// Tells until the receiver is gone. `audit`: how often generations are compared, if at all.
+    /// Tells until the receiver is gone. `audit`: how often generations are compared, and memory is given back, if at
+    /// all.
     ///
     /// # Errors
     /// Where the socket fails: nothing is told any more.
@@ -110,6 +111,8 @@ impl Monitor {
                 () = due => {
                     in_force = Some(self.kernel.generation().await?);
                     audited = Instant::now();
+                    // What changes brought in since may never be needed again.
+                    self.kernel.give_back_memory();
                 }
             }
             let event = self.round(in_force).await?;
