@@ -166,8 +166,9 @@ impl Isolation {
 
 /// The chain without the rule at `at`, such that it allows no more than before (as D2 has it for rules that we do not
 /// understand): a rule that allows or passes never matches; one that denies, or leads to where it may be denied,
-/// denies everything. In a base chain that would cut links without a host endpoint, so there it is left out.
-fn without(chain: &Chain, at: usize) -> Arc<Chain> {
+/// denies everything. In a base chain that would cut links without a host endpoint, so there it loses what it tells of
+/// packets, and is left out only if that was not why it was refused.
+pub(super) fn without(chain: &Chain, at: usize) -> Arc<Chain> {
     let mut chain = chain.clone();
     if at >= chain.rules.len() {
         return Arc::new(chain);
@@ -177,9 +178,18 @@ fn without(chain: &Chain, at: usize) -> Arc<Chain> {
         use Verdict::{Drop, Goto, Jump, Reject};
         matches!(statement, Statement::Verdict(Drop | Reject | Jump(_) | Goto(_)))
     });
-    if denies && chain.base.is_none() {
+    let tells = |statement: &Statement| matches!(statement, Statement::Log(_) | Statement::Nflog { .. });
+    let stand_in = match chain.base {
+        None => Some(vec![Statement::Verdict(Verdict::Drop)]),
+        Some(_) => rule
+            .statements
+            .iter()
+            .any(tells)
+            .then(|| rule.statements.iter().filter(|statement| !tells(statement)).cloned().collect()),
+    };
+    if let Some(statements) = stand_in.filter(|_| denies) {
         let comment = format!("in place of a refused rule: {}", rule.comment).into();
-        chain.rules.insert(at, Rule { statements: vec![Statement::Verdict(Verdict::Drop)], comment });
+        chain.rules.insert(at, Rule { statements, comment });
     }
     Arc::new(chain)
 }

@@ -105,7 +105,9 @@ impl Inputs {
             Spec::Workload(link, direction) => self.workload_chain(link, *direction),
             Spec::Tier(tier) => self.tier_chain(tier, lists),
             Spec::Group(group) => self.group_chain(group),
-            Spec::Policy(id, direction, kind) => self.policy_chain(id, (*direction, *kind), lists),
+            Spec::Policy(id, direction, kind, shared) => {
+                self.policy_chain((id, shared), (*direction, *kind), lists)
+            }
             Spec::Profile(name, direction, kind) => self.profile_chain(name, (*direction, *kind), lists),
             Spec::Failsafe(direction) => self.failsafe_chain(*direction),
             Spec::UntrackedFailsafe(direction) => self.untracked_failsafe_chain(*direction),

@@ -47,6 +47,14 @@ impl Graph {
         }
     }
 
+    /// Has the tiers and groups rendered again that jump to a policy's chain.
+    pub(super) fn touch_users(&mut self, chain: &ChainName) {
+        let jumps = |name: &&ChainName| {
+            self.nodes.get(*name).is_some_and(|node| node.chains.binary_search(chain).is_ok())
+        };
+        self.dirty.extend(self.tiers.iter().filter(jumps).cloned());
+    }
+
     /// Has every chain rendered again.
     pub(super) fn touch_all(&mut self) {
         self.dirty.extend(self.nodes.keys().cloned());

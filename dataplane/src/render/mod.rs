@@ -39,14 +39,13 @@ use crate::{
     ruleset::{Chain, ChainName, Element, Ruleset, SetName, Stage},
 };
 use graph::Graph;
-use policy::{Form, form, profile_rules, rules};
+use policy::{Form, form, profile_rules, rules, shared};
 use proto::{
     id::{HostEndpointName, IfName, PolicyId, ProfileName},
     rule::Direction,
     settings::Settings,
     update::{Endpoint, Policy, Profile, Update},
 };
-use shared::shared;
 use spec::{Spec, StageKind, Traffic};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -387,9 +386,7 @@ impl Renderer {
         for direction in Direction::BOTH {
             let before = form(old.as_deref(), direction);
             let now = form(new.map(Arc::as_ref), direction);
-            let shared = |policy: Option<&Policy>| policy.map(|policy| shared(rules(policy, direction)));
-            let elsewhere = before != now || shared(old.as_deref()) != shared(new.map(Arc::as_ref));
-            if elsewhere || now == Form::Inlined {
+            if before != now || now == Form::Inlined {
                 self.graph.touch_where(|spec| {
                     let (Spec::Tier(of) | Spec::Group(of)) = spec else { return false };
                     of.direction == direction && of.policies.contains(id)
@@ -402,8 +399,15 @@ impl Renderer {
                 _ => false,
             };
             if now == Form::Chained && !same_rules {
+                let shared = |policy: Option<&Policy>| shared(policy, direction);
+                let (shared_before, shared_now) = (shared(old.as_deref()), shared(new.map(Arc::as_ref)));
                 for kind in StageKind::ALL {
-                    self.graph.touch(Spec::Policy(id.clone(), direction, kind).chain_name());
+                    let chain = Spec::Policy(id.clone(), direction, kind, shared_before.clone()).chain_name();
+                    match shared_before == shared_now {
+                        true => self.graph.touch(chain),
+                        // It goes, and its jumps lead to another.
+                        false => self.graph.touch_users(&chain),
+                    }
                 }
             }
         }

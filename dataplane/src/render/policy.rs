@@ -6,7 +6,7 @@ use super::{
     comment::{self, Origin},
     draft::Draft,
     rule::{self, Context},
-    shared,
+    shared::Shared,
     spec::{Spec, StageKind, TierSpec},
 };
 use crate::{
@@ -46,7 +46,7 @@ pub(super) enum Form {
     Missing,
     /// No rule: no jump.
     Empty,
-    /// It has a chain of its own, to which the tier jumps: see [`shared`] for when.
+    /// It has a chain of its own, to which the tier jumps: see [`Shared`] for when.
     Chained,
     /// Its rules stand in the tier chain, where `return` leads to the next tier.
     Inlined,
@@ -76,6 +76,11 @@ pub(super) fn form(policy: Option<&Policy>, direction: Direction) -> Form {
         Some(rules) if rules.iter().any(|rule| rule.action == Action::Pass) => Form::Inlined,
         Some(_) => Form::Chained,
     }
+}
+
+/// What all rules of a policy in a direction share.
+pub(super) fn shared(policy: Option<&Policy>, direction: Direction) -> Shared {
+    policy.map_or_else(Shared::default, |policy| Shared::of(rules(policy, direction)))
 }
 
 impl Inputs {
@@ -114,17 +119,17 @@ impl Inputs {
         (self.allow(kind), self.deny(kind))
     }
 
-    /// The chain of a policy.
-    pub(super) fn policy_chain(&self, id: &PolicyId, of: (Direction, StageKind), lists: &Lists) -> Draft {
+    /// The chain of a policy to which only jumps lead that look at what is shared.
+    pub(super) fn policy_chain(
+        &self,
+        (id, shared): (&PolicyId, &Shared),
+        of: (Direction, StageKind),
+        lists: &Lists,
+    ) -> Draft {
         let mut draft = Draft::default();
         self.policy_rules(id, of, lists, &mut draft);
-        shared::leave_out(&self.shared(id, of.0), &mut draft.chain.rules);
+        shared.leave_out(&mut draft.chain.rules);
         draft
-    }
-
-    /// What every jump to a policy's chain looks at.
-    fn shared(&self, id: &PolicyId, direction: Direction) -> Vec<Statement> {
-        self.policies.get(id).map_or_else(Vec::new, |policy| shared::shared(rules(policy, direction)))
     }
 
     fn policy_rules(&self, id: &PolicyId, of: (Direction, StageKind), lists: &Lists, draft: &mut Draft) {
@@ -184,15 +189,17 @@ impl Inputs {
     }
 
     fn policy_jump(&self, id: &PolicyId, tier: &TierSpec, draft: &mut Draft) {
-        match form(self.policies.get(id).map(Arc::as_ref), tier.direction) {
+        let policy = self.policies.get(id).map(Arc::as_ref);
+        match form(policy, tier.direction) {
             Form::Missing => {
                 let why = format!("unknown policy {}", comment::readable(&id.to_string()));
                 self.push_denial(tier.kind, &why, draft);
             }
             Form::Empty => {}
             Form::Chained | Form::Inlined => {
-                let shared = self.shared(id, tier.direction);
-                draft.jump(shared, &Spec::Policy(id.clone(), tier.direction, tier.kind), "");
+                let shared = shared(policy, tier.direction);
+                let statements = shared.statements();
+                draft.jump(statements, &Spec::Policy(id.clone(), tier.direction, tier.kind, shared), "");
             }
         }
     }

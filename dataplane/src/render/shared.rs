@@ -8,23 +8,55 @@ use super::{
     rule::is_family,
 };
 use crate::ruleset::{self, Field, Statement};
-use proto::rule::{Direction, Rule, SetSide};
+use proto::{
+    id::SetId,
+    rule::{Direction, Rule, SetSide},
+};
 
-/// Statements that hold for every packet that any of the rules matches; none for a single rule, which is as well off
-/// without.
-pub(super) fn shared(rules: &[Rule<SetSide>]) -> Vec<Statement> {
-    if rules.len() < 2 {
-        return Vec::new();
+/// Statements that hold for every packet that any rule of a policy matches.
+///
+/// A chain without them allows more than its policy. So they are part of its name: whatever the kernel refuses and
+/// whatever stands in for it, a jump that does not look at them leads to another chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shared(Vec<Statement>);
+
+impl Shared {
+    /// Of rules; nothing for a single one, which is as well off without.
+    pub(super) fn of(rules: &[Rule<SetSide>]) -> Self {
+        if rules.len() < 2 {
+            return Self::default();
+        }
+        let mut conditions = rules.iter().filter_map(conditions);
+        let mut shared = conditions.next().unwrap_or_default();
+        for others in conditions {
+            shared.retain(|statement| others.contains(statement));
+            if shared.is_empty() {
+                break;
+            }
+        }
+        Self(shared)
     }
-    let mut conditions = rules.iter().filter_map(conditions);
-    let mut shared = conditions.next().unwrap_or_default();
-    for others in conditions {
-        shared.retain(|statement| others.contains(statement));
-        if shared.is_empty() {
-            break;
+
+    /// What a jump looks at.
+    pub(super) fn statements(&self) -> Vec<Statement> {
+        self.0.clone()
+    }
+
+    /// A number for these statements; `None` for none.
+    pub(super) fn digest(&self) -> Option<u64> {
+        let text = || ruleset::Rule { statements: self.0.clone(), comment: "".into() }.to_string();
+        (!self.0.is_empty()).then(|| SetId::of_list(b"shared", text().as_bytes()).0)
+    }
+
+    /// Takes out of the rules of a chain what every jump to it has looked at.
+    pub(super) fn leave_out(&self, rules: &mut [ruleset::Rule]) {
+        let is_shared = |statement: &Statement| self.0.contains(statement);
+        for rule in rules {
+            let needed = Needed::by(rule.statements.iter().filter(|statement| !is_shared(statement)));
+            rule.statements.retain(|statement| !is_shared(statement) || needed.is(statement));
+            rule.statements.shrink_to_fit();
         }
     }
-    shared
 }
 
 /// What a packet has to be for a rule to match, as far as it needs no list; `None` where no packet matches.
@@ -44,15 +76,6 @@ fn conditions(rule: &Rule<SetSide>) -> Option<Vec<Statement>> {
         }
     }
     Some(conditions)
-}
-
-/// Takes out of the rules of a chain what every jump to it has looked at.
-pub(super) fn leave_out(shared: &[Statement], rules: &mut [ruleset::Rule]) {
-    for rule in rules {
-        let needed = Needed::by(rule.statements.iter().filter(|statement| !shared.contains(statement)));
-        rule.statements.retain(|statement| !shared.contains(statement) || needed.is(statement));
-        rule.statements.shrink_to_fit();
-    }
 }
 
 /// What nft(8) has to see in a rule to write the names of its other fields.

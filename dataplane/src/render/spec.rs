@@ -1,7 +1,7 @@
 //! Which chains there can be, and their names. A spec says all that decides a chain's name; what is in the chain
 //! also depends on the inputs.
 
-use super::comment;
+use super::{comment, shared::Shared};
 use crate::ruleset::{ChainName, Stage};
 use proto::{
     id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId, TierName},
@@ -106,8 +106,8 @@ pub(super) enum Spec {
     Tier(Arc<TierSpec>),
     /// `gi-`, `go-`: a run of policies of a long tier.
     Group(Arc<TierSpec>),
-    /// `pi-`, `po-`.
-    Policy(PolicyId, Direction, StageKind),
+    /// `pi-`, `po-`; `pic-`, `poc-` where every jump looks at what the rules share.
+    Policy(PolicyId, Direction, StageKind, Shared),
     /// `pri-`, `pro-`.
     Profile(ProfileName, Direction, StageKind),
     /// `failsafe-in`, `failsafe-out`.
@@ -144,9 +144,13 @@ impl Spec {
             }
             Self::Tier(tier) => tier.chain_name(by_direction(tier.direction, "ti-", "to-")),
             Self::Group(group) => group.chain_name(by_direction(group.direction, "gi-", "go-")),
-            Self::Policy(id, direction, kind) => {
-                named(kind.prefix(), by_direction(*direction, "pi-", "po-"), &id.to_string())
-            }
+            Self::Policy(id, direction, kind, shared) => match shared.digest() {
+                None => named(kind.prefix(), by_direction(*direction, "pi-", "po-"), &id.to_string()),
+                Some(digest) => {
+                    let stem = by_direction(*direction, "pic-", "poc-");
+                    named(kind.prefix(), stem, &format!("{id}-{digest:016x}"))
+                }
+            },
             Self::Profile(name, direction, kind) => {
                 named(kind.prefix(), by_direction(*direction, "pri-", "pro-"), name.as_str())
             }

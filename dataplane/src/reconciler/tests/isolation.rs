@@ -1,6 +1,10 @@
 //! What the kernel refuses is left out or stood in for, and everything else is programmed.
 
 use super::*;
+use crate::{
+    reconciler::isolation::without,
+    ruleset::{Chain, LinkMatch, Verdict},
+};
 
 pub(super) fn forbids_666(_: &ChainName, rule: &Rule) -> bool {
     rule.statements.iter().any(|statement| {
@@ -11,25 +15,50 @@ pub(super) fn forbids_666(_: &ChainName, rule: &Rule) -> bool {
 #[test]
 fn what_the_kernel_refuses_is_isolated_and_the_rest_is_programmed() {
     let mut world = World::started(web(), &["eth0"]);
+    world.update(vec![policy("web", &[80, 443])]);
     world.kernel.refuse_rule = Some(forbids_666);
-    let before = world.chain("pi-web");
+    let before = world.policy("web");
     assert!(before.is_some(), "{}", world.kernel.ruleset());
     world.update(vec![policy("web", &[80, 666]), policy("ssh", &[22, 2222])]);
-    assert_eq!(world.chain("pi-web"), before, "its previous version stays in force");
-    assert!(world.chain("pi-ssh").unwrap().contains("2222"), "everything else is programmed");
+    assert_eq!(world.policy("web"), before, "its previous version stays in force");
+    assert!(world.policy("ssh").unwrap().contains("2222"), "everything else is programmed");
     assert!(world.errors()[0].contains("666"), "{:?}", world.errors());
     assert_eq!(world.reconciler.deadline(), None, "and that is that");
 
     world.update(vec![policy("ssh", &[22])]);
-    assert_eq!(world.chain("pi-web"), before, "also after changes of others");
-    assert!(!world.chain("pi-ssh").unwrap().contains("2222"));
+    assert_eq!(world.policy("web"), before, "also after changes of others");
+    assert!(!world.policy("ssh").unwrap().contains("2222"));
 
     world.update(vec![policy("web", &[443])]);
-    assert!(world.chain("pi-web").unwrap().contains("443"), "a new version is tried");
+    assert!(world.policy("web").unwrap().contains("443"), "a new version is tried");
     assert!(world.isolation_is_empty());
 }
 
 impl World {
+    /// The chain of a policy, whether its jumps look at something or not.
+    fn policy(&self, name: &str) -> Option<String> {
+        let (plain, shared) = (format!("pi-{name}"), format!("pic-{name}-"));
+        let is_its = |chain: &&ChainName| chain.as_str() == plain || chain.as_str().starts_with(&shared);
+        let name = self.kernel.ruleset().chains.keys().find(is_its)?.clone();
+        self.chain(name.as_str())
+    }
+
+    /// All ways to a rule that contains this text: what the jump to its chain looks at, and the rule.
+    fn ways_to(&self, text: &str) -> Vec<String> {
+        let ruleset = self.kernel.ruleset();
+        let rules =
+            || ruleset.chains.iter().flat_map(|(name, chain)| chain.rules.iter().map(move |r| (name, r)));
+        let jumps_to = |chain: &ChainName, rule: &Rule| {
+            rule.statements.contains(&Statement::Verdict(Verdict::Jump(chain.clone())))
+        };
+        let found = rules().filter(|(_, rule)| rule.to_string().contains(text));
+        let ways = found.flat_map(|(chain, rule)| {
+            let jumps = rules().filter(move |(_, jump)| jumps_to(chain, jump));
+            jumps.map(move |(_, jump)| format!("{jump} -> {rule}"))
+        });
+        ways.collect()
+    }
+
     pub(super) fn isolation_is_empty(&self) -> bool {
         self.reconciler.isolation.is_empty()
     }
@@ -50,7 +79,7 @@ fn what_stands_in_for_a_new_object_allows_no_more() {
         let mut world = World::started(web(), &["eth0"]);
         world.kernel.refuse_rule = Some(forbids_666);
         world.update(vec![new, named("a", "eth0", &["new", "ssh", "web"])]);
-        let chain = world.chain("pi-new").unwrap();
+        let chain = world.policy("new").unwrap();
         assert!(chain.contains("80") && chain.contains("81") && !chain.contains("666"), "{why}: {chain}");
         assert_eq!(chain.contains("in place of a refused rule"), denies, "{why}: {chain}");
         assert_eq!(world.errors().len(), 1, "{why}");
@@ -67,7 +96,65 @@ fn each_refused_object_is_found() {
     updates.push(named("a", "eth0", &names));
     world.start(updates, &["eth0"]);
     assert_eq!(world.reconciler.counters().isolated, 20);
-    assert!(names.iter().all(|name| world.chain(&format!("pi-{name}")).unwrap().contains("80")));
+    assert!(names.iter().all(|name| world.policy(name).unwrap().contains("80")));
+}
+
+fn web_from(rules: &[(&str, u16)]) -> Update {
+    let rule = |(net, port): &(&str, u16)| {
+        let mut rule = rule(Action::Allow, *port);
+        rule.source.nets = vec![net.parse().unwrap()];
+        rule
+    };
+    let ingress = rules.iter().map(rule).collect();
+    let policy = Policy { tier: TierName::new("default"), ingress, egress: vec![] };
+    Update::Policy(PolicyId::global("web"), Arc::new(policy))
+}
+
+/// What all rules of a policy look at stands at the jump: a chain of one version behind the jump of another would be open.
+#[test]
+fn no_chain_is_reached_by_the_jump_of_another_version() {
+    let is_guarded = |world: &World| {
+        let ways = world.ways_to("th dport 80 ");
+        assert!(!ways.is_empty() && ways.iter().all(|way| way.contains("10.0.0.0/8")), "{ways:#?}");
+    };
+    let mut world = World::started(web(), &["eth0"]);
+    world.update(vec![web_from(&[("10.0.0.0/8", 80), ("10.0.0.0/8", 443)])]);
+    is_guarded(&world);
+    world.kernel.refuse_rule = Some(forbids_666);
+    world.update(vec![web_from(&[("10.0.0.0/8", 80), ("11.0.0.0/8", 666)])]);
+    assert_eq!(world.errors().len(), 1, "{:?}", world.errors());
+    is_guarded(&world);
+
+    // The other way round: the jump is refused, and the chain would be the new one.
+    let mut world = World::started(web(), &["eth0"]);
+    let before = world.ways_to("th dport 80 ");
+    world.kernel.refuse_rule = Some(|_, rule| {
+        let to = |statement: &Statement| matches!(statement, Statement::Verdict(Verdict::Jump(to)) if to.as_str().starts_with("pic-web"));
+        rule.statements.iter().any(to)
+    });
+    world.update(vec![web_from(&[("10.0.0.0/8", 80), ("10.0.0.0/8", 443)])]);
+    assert_eq!(world.errors().len(), 1, "{:?}", world.errors());
+    assert_eq!(world.ways_to("th dport 80 "), before, "{}", world.kernel.ruleset());
+}
+
+#[test]
+fn a_refused_denial_of_a_base_chain_denies_without_telling() {
+    let nflog = Statement::Nflog { group: 1, prefix: "DPI|x".into() };
+    let link = Statement::Link {
+        direction: proto::rule::Direction::Ingress,
+        name: LinkMatch::Prefix("cali".into()),
+        equal: true,
+    };
+    let drop = Statement::Verdict(Verdict::Drop);
+    let rule = |statements: &[&Statement]| Rule {
+        statements: statements.iter().map(|&statement| statement.clone()).collect(),
+        comment: "unknown workload".into(),
+    };
+    let base = Some(Base { hook: Hook::Forward, priority: 0 });
+    let chain = Chain { base, rules: vec![rule(&[&link, &nflog, &drop])] };
+    let once = without(&chain, 0);
+    assert_eq!(once.rules[0].statements, rule(&[&link, &drop]).statements);
+    assert!(without(&once, 0).rules.is_empty());
 }
 
 fn forbids_10_0_0_6(element: &Element) -> bool {

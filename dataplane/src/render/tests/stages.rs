@@ -332,6 +332,7 @@ fn chains_have_names_that_nft_reads() {
             PolicyId::global(policy),
             proto::rule::Direction::Ingress,
             super::super::spec::StageKind::Filter,
+            Default::default(),
         );
         let name = spec.chain_name();
         assert!(name.as_str().starts_with(expected) && name.as_str().len() <= 255, "{why}: {name}");
