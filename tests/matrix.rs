@@ -259,18 +259,22 @@ impl Scene {
     /// and the endpoint's place in the list.
     fn expect(&self, when: &str, ports: usize, expected: impl Fn(&Row, usize) -> Answer) {
         let cells: Vec<_> = TABLE.iter().flat_map(|row| (0..ports).map(move |index| (row, index))).collect();
+        let probe = |(row, index): &(&Row, usize)| {
+            self.place(row.from).probe(&format!("{}:{}", row.to, port(*index)))
+        };
         let answers: Vec<_> = std::thread::scope(|scope| {
-            let probe = |(row, index): &(&Row, usize)| {
-                let target = format!("{}:{}", row.to, port(*index));
-                let from = self.place(row.from);
-                scope.spawn(move || from.probe(&target))
-            };
-            let started: Vec<_> = cells.iter().map(probe).collect();
+            let started: Vec<_> = cells.iter().map(|cell| scope.spawn(move || probe(cell))).collect();
             started.into_iter().map(|probe| probe.join().expect("a probe that fails says why")).collect()
         });
+        // Where so many are under way at once, a busy machine may answer one too late.
+        let alone = |cell: &(&Row, usize), answer| match answer {
+            Silent if expected(cell.0, cell.1) == Open => probe(cell),
+            _ => answer,
+        };
         let wrong: Vec<_> = cells
             .iter()
             .zip(answers)
+            .map(|(cell, answer)| (cell, alone(cell, answer)))
             .filter(|((row, index), answer)| *answer != expected(row, *index))
             .map(|((row, index), answer)| format!("{}, port {}: {answer:?}", row.traffic, port(*index)))
             .collect();

@@ -110,6 +110,8 @@ fn forwarded_traffic_meets_only_policy_for_it_and_of_its_direction() {
 #[test]
 fn a_stray_packet_reaches_no_failsafe_port() {
     const SSH: &str = "192.0.2.1:22";
+    // It loads the module, whose settings every namespace has then.
+    Netns::new().nft("table inet loads { chain conntrack { ct state invalid counter; }; }");
     let mut world = World::new(Store::Directory, &[SSH]);
     let mut stray = world.peer().connect(SSH);
     assert!(stray.lives(), "control: conntrack, which is off yet, knows nothing of it");

@@ -76,6 +76,7 @@ pub async fn run(path: PathBuf, events: mpsc::Sender<SyncEvent>) {
             Ok(()) => backoff.reset(),
             Err(DirectoryError::Stopping) => return,
             Err(error) => {
+                syncer.unsettled_since = None;
                 if syncer.tell_health(Health::Lost { reason: error.to_string() }).await.is_err() {
                     return;
                 }
@@ -104,7 +105,7 @@ impl Syncer {
         let mut watches =
             Watches::new(&self.path, &self.elsewhere).map_err(|e| unwatchable(&self.path, e))?;
         let path = self.path.clone();
-        match on_a_thread(move || scan(&path)).await {
+        let is_written = match on_a_thread(move || scan(&path)).await {
             Ok(scan) if scan.elsewhere != self.elsewhere => {
                 // Links lead where nobody was watching during this look.
                 self.elsewhere = scan.elsewhere;
@@ -112,23 +113,31 @@ impl Syncer {
             }
             Ok(scan) => {
                 let unsettled = watches.changed().await || scan.is_fresh(SystemTime::now());
-                if unsettled
-                    && self.unsettled_since.get_or_insert_with(Instant::now).elapsed() < QUIET_AT_LAST
-                {
-                    // A file that is being written is empty first, and then half of it.
-                    return watches.quiet().await.map_err(|e| unwatchable(&self.path, e));
+                // A file that is being written is empty first, and then half of it.
+                let is_written = unsettled
+                    && self.unsettled_since.get_or_insert_with(Instant::now).elapsed() < QUIET_AT_LAST;
+                if !is_written {
+                    self.unsettled_since = None;
+                    self.take(scan.found).await?;
                 }
-                self.unsettled_since = None;
-                self.take(scan.found).await?;
+                is_written
             }
             // The watch on the parent tells when it is there again.
             Err(error @ DirectoryError::Unreadable { .. }) => {
+                self.unsettled_since = None;
                 self.tell_health(Health::Lost { reason: error.to_string() }).await?;
+                false
             }
             Err(error) => return Err(error),
-        }
+        };
+        let quiet = async {
+            match is_written {
+                true => watches.quiet().await,
+                false => watches.quiet_after_change().await,
+            }
+        };
         tokio::select! {
-            changed = watches.quiet_after_change() => changed.map_err(|e| unwatchable(&self.path, e)),
+            quiet = quiet => quiet.map_err(|e| unwatchable(&self.path, e)),
             () = self.events.closed() => Err(DirectoryError::Stopping),
         }
     }

@@ -278,6 +278,23 @@ async fn the_directory_may_be_a_link_itself() {
 }
 
 #[tokio::test]
+async fn what_was_written_before_the_directory_went_does_not_hurry_what_comes_back() {
+    let root = TempDir::new().expect("a directory");
+    let (events, mut receiver) = mpsc::channel(CHANNEL_EVENTS);
+    let mut syncer = Syncer {
+        path: root.path().join("nowhere"),
+        events,
+        state: None,
+        health: None,
+        elsewhere: leads_into(&root.path().join("nowhere")).into_iter().collect(),
+        unsettled_since: Some(Instant::now()),
+    };
+    receiver.close();
+    assert!(matches!(syncer.look_and_wait().await, Err(DirectoryError::Stopping)));
+    assert_eq!(syncer.unsettled_since, None);
+}
+
+#[tokio::test]
 async fn a_pipe_is_not_waited_for() {
     let mut world = World::start(&[("a.yaml", "a=1")]);
     assert_eq!((world.next().await.as_str(), world.next().await.as_str()), ("connected", "a=1"));
