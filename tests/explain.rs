@@ -198,6 +198,9 @@ fn it_does_so_on_every_way_through_the_host() {
 #[test]
 fn people_read_it_as_a_table_and_the_host_is_not_touched() {
     let host = Netns::new();
+    let settings = ["ipv4/ip_forward", "ipv4/conf/all/rp_filter", "ipv6/conf/all/forwarding"];
+    // The opposite of what the packet is given.
+    settings.iter().zip(["0", "1", "0"]).for_each(|(name, value)| host.sysctl(&format!("net/{name}"), value));
     let links = host.run(&["ip", "-o", "link"]);
     let (status, out, err) = run(&host, &[], "--in eth0 --from 203.0.113.7 --to 192.0.2.1:443");
     assert_eq!((status, err.as_str()), (0, ""), "{out}");
@@ -215,6 +218,8 @@ The kernel agrees.
 ";
     assert!(out.ends_with(expected), "{out}");
     assert_eq!((host.ruleset(), host.run(&["ip", "-o", "link"])), (String::new(), links));
+    let left = settings.map(|name| host.read(&format!("/proc/sys/net/{name}")));
+    assert_eq!(left.each_ref().map(|value| value.trim()), ["0", "1", "0"]);
 }
 
 #[test]

@@ -26,13 +26,12 @@ use dataplane::{
     render::Renderer,
     ruleset::{Observed, ObservedRule},
 };
-use proto::{settings::PacketLog, update::Update};
+use proto::settings::PacketLog;
 use std::{
     future::{Future, pending},
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -329,14 +328,7 @@ impl Machine {
                     let packet_log = self.outputs.packet_log.of(self.engine.resolved().packet_log()).await;
                     self.on_configuration(change, packet_log);
                 }
-                for update in &mut step.updates {
-                    if let Update::Settings(settings) = update {
-                        let packet_log = self.outputs.packet_log.of(settings.packet_log).await;
-                        if packet_log != settings.packet_log {
-                            Arc::make_mut(settings).packet_log = packet_log;
-                        }
-                    }
-                }
+                self.outputs.packet_log.limit(&mut step.updates).await;
                 if !step.updates.is_empty() {
                     self.outputs.desk.on_updates(&step.updates);
                     self.outputs.names.note(&step.updates);

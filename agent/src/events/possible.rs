@@ -2,8 +2,12 @@
 //! before there are any, once, and policy goes without.
 
 use dataplane::nft::Kernel;
-use proto::settings::PacketLog;
+use proto::{settings::PacketLog, update::Update};
+use std::{io, sync::Arc};
 use tracing::error;
+
+/// How often the kernel is asked at most: only a refusal is an answer, anything else is one that got lost.
+const TRIES: usize = 3;
 
 /// What the kernel lets rules do; see the module's text.
 #[derive(Debug)]
@@ -25,7 +29,7 @@ impl Possible {
             return wanted;
         }
         if self.nflog.is_none() {
-            let answer = self.kernel.check_nflog().await;
+            let answer = self.ask().await;
             if let Err(error) = &answer {
                 error!(
                     %error,
@@ -41,6 +45,40 @@ impl Possible {
             _ => PacketLog::default(),
         }
     }
+
+    /// Takes out of settings what the kernel cannot do.
+    pub async fn limit(&mut self, updates: &mut [Update]) {
+        for update in updates {
+            if let Update::Settings(settings) = update {
+                let packet_log = self.of(settings.packet_log).await;
+                if packet_log != settings.packet_log {
+                    Arc::make_mut(settings).packet_log = packet_log;
+                }
+            }
+        }
+    }
+
+    async fn ask(&self) -> io::Result<()> {
+        let mut answer = self.kernel.check_nflog().await;
+        for _ in 1..TRIES {
+            match &answer {
+                // The kernel's word for a missing module.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    answer = self.kernel.check_nflog().await;
+                }
+                _ => break,
+            }
+        }
+        answer
+    }
+}
+
+/// What is missing where somebody wants to be told of packets and is not, as a sentence.
+pub fn missing(wanted: &PacketLog, given: &PacketLog) -> Option<&'static str> {
+    (wanted.group().is_some() && given.group().is_none()).then_some(
+        "LogDestination, LogDenied, LogAllowed: this kernel cannot tell of packets by NFLOG, so there are no events; load \
+         its module nfnetlink_log and start the agent again",
+    )
 }
 
 #[cfg(test)]
@@ -57,8 +95,12 @@ mod tests {
         assert_eq!(possible.nflog, None, "not asked before somebody wants events");
         assert_eq!(possible.of(PacketLog::default()).await, PacketLog::default());
         assert_eq!(possible.nflog, None);
-        assert_eq!(possible.of(wanted).await, PacketLog::default(), "to the kernel log only");
+        let given = possible.of(wanted).await;
+        assert_eq!(given, PacketLog::default(), "to the kernel log only");
+        assert!(missing(&wanted, &given).is_some_and(|why| why.contains("nfnetlink_log")));
+        assert_eq!(missing(&PacketLog::default(), &given), None, "nobody misses it");
         let mut possible = Possible::new(Kernel::spawn().expect("tests run as root of a namespace"));
         assert_eq!(possible.of(wanted).await, wanted);
+        assert_eq!(missing(&wanted, &wanted), None);
     }
 }

@@ -1,14 +1,15 @@
 //! A snapshot as a document: what `portcullis status --output json` prints. Pure.
 //!
-//! `SCHEMA.md` beside this file is for its readers. The schema is stable: members are added, never renamed or removed, as long as [`SCHEMA`] stays. Ages and times are
-//! in seconds. Members that are null or empty are written nevertheless, so that scripts need not ask.
+//! `SCHEMA.md` beside this file is for its readers. The schema is stable: members are added, never renamed or removed,
+//! as long as [`SCHEMA`] stays. Ages and times are in seconds. Members that are null or empty are written nevertheless,
+//! so that scripts need not ask.
 
 use super::{
     desk::{DatastoreState, InvalidPart, KernelState, Snapshot},
     host::{self, Configured, Contradiction, Facts},
     workloads::{self, Workload},
 };
-use crate::{config::Datastore, lint::Finding, store::Standing, syncer::Health};
+use crate::{config::Datastore, events::possible::missing, lint::Finding, store::Standing, syncer::Health};
 use dataplane::{endpoint::Status, reconciler::report::Because};
 use proto::{
     id::{HostEndpointName, ProfileName},
@@ -202,7 +203,7 @@ pub fn compose(parts: &Parts<'_>) -> Answer {
         workloads: workloads::of(snapshot),
         invalid: snapshot.invalid.iter().map(invalid).collect(),
         invalid_more: snapshot.invalid_more,
-        settings: snapshot.resolved.problems.iter().map(ToString::to_string).collect(),
+        settings: settings(snapshot),
         host: host::contradictions(facts, Configured::of(snapshot)),
         findings: findings.to_vec(),
         counters: counters(snapshot),
@@ -211,6 +212,15 @@ pub fn compose(parts: &Parts<'_>) -> Answer {
 
 fn age(since: Option<Instant>, now: Instant) -> Option<f64> {
     since.map(|since| now.saturating_duration_since(since).as_secs_f64())
+}
+
+fn settings(snapshot: &Snapshot) -> Vec<String> {
+    // Before the datastore is ready what is in force may be older than what is wanted.
+    let enforced = snapshot.settings.as_ref().filter(|_| snapshot.datastore.ready);
+    let missing =
+        enforced.and_then(|enforced| missing(&snapshot.resolved.packet_log(), &enforced.packet_log));
+    let problems = snapshot.resolved.problems.iter().map(ToString::to_string);
+    problems.chain(missing.map(String::from)).collect()
 }
 
 fn datastore(state: &DatastoreState, from: &Datastore, now: Instant) -> DatastoreSync {

@@ -1,6 +1,7 @@
 //! The packet, sent through a real kernel: a network namespace of its own, links of the same names, the ruleset that
 //! rendering makes, and the kernel's own trace of what the packet met. Nothing of the host is touched, and everything is
-//! gone afterwards.
+//! gone afterwards, but for modules that the kernel loads, and lines in its log where rules write there and
+//! `net.netfilter.nf_log_all_netns` lets them.
 //!
 //! Before policy is put into force the same packet has come through without it, in the state that it should have: what
 //! cannot be made like that is not verified, and [`VerifyError`] says why.
@@ -10,12 +11,13 @@ mod frame;
 mod posts;
 mod rig;
 
+use crate::events::possible::Possible;
 use dataplane::{
     diff,
     endpoint::Resolution,
     nft::{
         CommitError, DumpError, Kernel, OpenError, fingerprint,
-        trace::{TraceEvent, TraceStep, Tracer, UnknownRule, Visit, WITNESS, visits},
+        trace::{Post, TraceEvent, TraceStep, Tracer, UnknownRule, Visit, WITNESS, visits},
     },
     render::Renderer,
     ruleset::{Observed, Ruleset, TABLE},
@@ -38,7 +40,7 @@ use std::{
 };
 
 /// How long a packet is waited for. The kernel tells at once what becomes of one; of one that gets lost it tells nothing.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// After this long a packet that is to come through is sent again: a new address of IPv6 is not there at once.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -54,6 +56,8 @@ pub enum VerifyError {
     #[error(
         "no right to make a network namespace: run it as root, or as `unshare -rn portcullis explain …` with a --link for each interface"
     )]
+    Privileges(#[source] Errno),
+    #[error("cannot make a network namespace (user.max_net_namespaces limits their number)")]
     Namespace(#[source] Errno),
     #[error("cannot make links in a new network namespace: {0}")]
     Links(String),
@@ -61,9 +65,13 @@ pub enum VerifyError {
     Send(#[from] io::Error),
     #[error(transparent)]
     Kernel(#[from] OpenError),
-    #[error("the kernel does not take the ruleset")]
+    #[error(
+        "cannot prepare the experiment (it needs the kernel's modules nft_ct, nft_chain_nat and nft_nat)"
+    )]
+    Prepare(#[source] io::Error),
+    #[error("the kernel does not take the ruleset (please report this with the resources)")]
     Commit(#[from] CommitError),
-    #[error("the kernel does not show the ruleset")]
+    #[error("the kernel does not show the ruleset (run it again; if it stays, please report it)")]
     Dump(#[from] DumpError),
     #[error("the kernel does not trace packets")]
     Trace(#[source] io::Error),
@@ -73,9 +81,11 @@ pub enum VerifyError {
         "without any policy the packet does not come through either: see whether its addresses can be routed from and to these interfaces, and whether --hop-limit lets it through"
     )]
     Control,
-    #[error("the packet got lost in the kernel: it did not come through, and no rule of ours dropped it")]
+    #[error(
+        "the packet got lost in the kernel: it did not come through, and no rule of ours dropped it; run it again, and if it stays, please report it"
+    )]
     Lost,
-    #[error("the attempt broke down")]
+    #[error("the attempt broke down, a fault of portcullis: please report it with the text above")]
     BrokeDown,
 }
 
@@ -106,7 +116,10 @@ pub(super) fn verify(experiment: &Experiment<'_>, trial: &Trial) -> Result<Vec<V
     thread::scope(|scope| {
         let run = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            unshare(CloneFlags::CLONE_NEWNET).map_err(VerifyError::Namespace)?;
+            unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
+                Errno::EPERM => VerifyError::Privileges(errno),
+                _ => VerifyError::Namespace(errno),
+            })?;
             runtime.block_on(experiment.run())
         };
         let done = thread::Builder::new().spawn_scoped(scope, run).map_err(VerifyError::Send)?;
@@ -123,7 +136,7 @@ impl Experiment<'_> {
         if self.packet.state == CtState::Established {
             self.open_connection(&rig, &kernel, &mut told).await?;
         }
-        kernel.post(posts::attempt(self.packet, self.way)).await.map_err(VerifyError::Trace)?;
+        post(&kernel, posts::attempt(self.packet, self.way)).await?;
         self.control(&told.come_to(self.end(), || self.send(&rig)).await?)?;
         let (ruleset, observed) = self.enforce(&kernel).await?;
         told.forget()?;
@@ -137,7 +150,7 @@ impl Experiment<'_> {
 
     async fn open_connection(&self, rig: &Rig, kernel: &Kernel, told: &mut Told) -> Result<(), VerifyError> {
         let (packet, answer) = (self.packet.untranslated(), answer(self.packet));
-        kernel.post(posts::opening(self.packet, &answer, self.way)).await.map_err(VerifyError::Trace)?;
+        post(kernel, posts::opening(self.packet, &answer, self.way)).await?;
         if is_echo_reply(self.packet) {
             told.come_to(self.other_end(), || rig.answer(&answer, Segment::Opens)).await?;
             return Ok(());
@@ -193,8 +206,11 @@ impl Experiment<'_> {
     }
 
     async fn enforce(&self, kernel: &Kernel) -> Result<(Ruleset, Observed), VerifyError> {
+        let mut updates = self.updates.clone();
+        // As the agent does.
+        Possible::new(kernel.clone()).limit(&mut updates).await;
         let mut renderer = Renderer::new();
-        self.updates.iter().for_each(|update| renderer.apply(update));
+        updates.iter().for_each(|update| renderer.apply(update));
         renderer.set_links(self.resolution.dispatch.clone(), self.resolution.wildcard.clone());
         let ruleset = renderer.ruleset();
         let mut transaction = diff::full(&ruleset, &Observed::default(), &fingerprint).transaction;
@@ -203,6 +219,12 @@ impl Experiment<'_> {
         kernel.commit(transaction).await?;
         Ok((ruleset, kernel.dump().await?))
     }
+}
+
+async fn post(kernel: &Kernel, posts: Vec<Post>) -> Result<(), VerifyError> {
+    kernel.post(posts).await.map_err(VerifyError::Prepare)?;
+    rig::believe_checksums();
+    Ok(())
 }
 
 fn is_of_witness(event: &TraceEvent) -> bool {

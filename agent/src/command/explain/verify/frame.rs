@@ -78,7 +78,11 @@ fn payload(packet: &Packet, segment: Segment) -> Vec<u8> {
             [octets(packet.source), octets(packet.destination), vec![0, protocol.0, high, low]].concat()
         }
     };
-    let sum = checksum(&[pseudo, body.clone()].concat());
+    let sum = match checksum(&[pseudo, body.clone()].concat()) {
+        // There 0 says that nobody has computed it.
+        [0, 0] if matches!(packet.protocol, Protocol::UDP | Protocol::UDPLITE) => [0xff; 2],
+        sum => sum,
+    };
     body[at..at + 2].copy_from_slice(&sum);
     body
 }

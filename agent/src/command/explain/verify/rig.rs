@@ -132,12 +132,17 @@ fn settle() {
         ("ipv4/conf/default/rp_filter", "0"),
         ("ipv6/conf/all/forwarding", "1"),
         ("ipv6/conf/default/accept_dad", "0"),
-        // The kernel finds UDP-Lite's wrong, whatever they are.
-        ("netfilter/nf_conntrack_checksum", "0"),
     ] {
         // A kernel without IPv6 has none of its settings, and needs none.
         let _ = std::fs::write(format!("/proc/sys/net/{name}"), value);
     }
+}
+
+/// Lets connection tracking believe checksums: the kernel finds UDP-Lite's wrong, whatever they are. The setting is there
+/// only once a rule asks for tracking.
+pub(super) fn believe_checksums() {
+    // Where it may not be written only UDP-Lite is the worse for it, and says so by its state.
+    let _ = std::fs::write("/proc/sys/net/netfilter/nf_conntrack_checksum", "0");
 }
 
 /// The links of the way, each once, but for `lo`.
@@ -218,7 +223,7 @@ fn width(address: IpAddr) -> u8 {
 
 /// Runs ip(8): commands, one a line.
 fn ip(script: &str) -> Result<(), VerifyError> {
-    let failed = |error: io::Error| VerifyError::Links(format!("ip(8) of iproute2: {error}"));
+    let failed = |error: io::Error| VerifyError::Links(format!("ip(8): {error}; is iproute2 installed?"));
     let mut command = Command::new("ip");
     command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
