@@ -1,9 +1,9 @@
 //! What calculation tells the dataplane.
 //!
 //! Order within one flush: settings, sets (added, then changed), policies, profiles, host endpoints, workload
-//! endpoints, then removals in the opposite order, then [`Update::InSync`]. So a referent always exists before what refers to it and is removed
-//! after it. Per object at most one update is in a flush. One flush is one state of the datastore: what it changes
-//! is enforced in one transaction.
+//! endpoints, then removals in the opposite order, then [`Update::InSync`]. So a referent always exists before what
+//! refers to it and is removed after it. Per object at most one update is in a flush. One flush is one state of the
+//! datastore: what it changes is enforced in one transaction.
 
 use crate::{
     id::{HostEndpointName, IfName, PolicyId, ProfileName, SetId, TierName, WorkloadName},

@@ -15,7 +15,7 @@
 //! |---|---|
 //! | [`apply`] [`delete`] [`get`] [`label`] [`patch`] [`datastore`] | the commands |
 //! | [`units`] | decoding, validation and selectors, line by line, for test corpora |
-//! | [`resources`] | what a command may do to a resource: names, defaults, validation, transactions |
+//! | [`resources`] `ip_pools` | what a command may do to a resource: names, defaults, validation, transactions; to a pool |
 //! | [`initialise`] | what every writer makes sure of in a datastore first |
 //! | [`kinds`] `input` `print` `json_patch` | words for kinds; files; tables; patches |
 //! | [`error`] [`output`] | what can go wrong, said to the operator; standard output |

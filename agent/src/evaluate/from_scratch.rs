@@ -60,7 +60,7 @@ impl Scratch<'_> {
     /// What is enforced for the sake of one endpoint, where it is one of this node and has a link.
     fn endpoint(&mut self, key: &ResourceKey, resource: &Resource, hostname: &str) {
         let normal = &[Category::Normal, Category::NormalAndForward];
-        let profiles = match resource {
+        let (profiles, policies) = match resource {
             Resource::HostEndpoint(endpoint) if endpoint.node.as_str() == hostname => {
                 let Some(interface) = endpoint.interface.clone() else { return };
                 let policies = self.policies_of(resource);
@@ -74,7 +74,7 @@ impl Scratch<'_> {
                     pre_dnat: self.lists(&policies, &[Category::PreDnat], Some(TierDefault::Pass)),
                 };
                 self.out.endpoints.insert(HostEndpointName::new(key.name.clone()), computed);
-                &endpoint.profiles
+                (&endpoint.profiles, policies)
             }
             Resource::WorkloadEndpoint(endpoint) if endpoint.node.as_str() == hostname => {
                 let Some(interface) = endpoint.interface.clone() else { return };
@@ -83,11 +83,11 @@ impl Scratch<'_> {
                 let name = format!("{}/{}", key.namespace.as_deref().unwrap_or_default(), key.name);
                 let computed = Workload { interface, profiles: endpoint.profiles.clone(), tiers };
                 self.out.workloads.insert(WorkloadName::new(name), computed);
-                &endpoint.profiles
+                (&endpoint.profiles, policies)
             }
             _ => return,
         };
-        for policy in self.policies_of(resource) {
+        for policy in policies {
             let governed = |yes, rules: &[Rule<SelectorSide>]| if yes { rules.to_vec() } else { vec![] };
             let ingress = self.rules(&governed(policy.ingress_governed, &policy.ingress));
             let egress = self.rules(&governed(policy.egress_governed, &policy.egress));

@@ -1,8 +1,8 @@
 //! The evaluator: what becomes of a packet, over resources as they are in the datastore. It knows no nftables, and
 //! shares no code with calculation and rendering, so that it can be held against them.
 //!
-//! [`from_scratch`] and [`tunnels`] compute what should be enforced, `proto::judge` judges over it, and [`Evaluation::owners`] leads
-//! from a set's member back to the object that contributed it.
+//! [`from_scratch`] and [`tunnels`] compute what should be enforced, `proto::judge` judges over it, and
+//! [`Evaluation::owners`] leads from a set's member back to the object that contributed it.
 
 pub mod from_scratch;
 #[cfg(test)]

@@ -11,7 +11,7 @@
 //! | `expression` | yes | statements as expressions, by libnftnl |
 //! | `encode`, `decode` | yes | messages to and from the kernel |
 //! | `refusal` | yes | which element of many was refused |
-//! | `memory` | no | gives memory back after a start and after a large transaction |
+//! | `memory` | no | sets up the heap; gives memory back after a start, after a large transaction, and at each audit |
 //! | `socket`, `batch` | no | one socket; one batch and its answer |
 //! | `listener`, [`monitor`] | no | what others do to our table, as the kernel tells it |
 //! | [`nflog`] | but for its socket | packets that rules tell of, by nfnetlink_log |
@@ -146,7 +146,7 @@ impl Kernel {
         result.map_err(CommitError::OutcomeUnknown)?
     }
 
-    /// Has memory given back to the system that only a start, or a large transaction, needed. Nobody waits for it.
+    /// Has memory given back to the system that a start, a large transaction, or many changes needed. Nobody waits for it.
     pub fn give_back_memory(&self) {
         // Where the thread has ended there is nothing to give.
         let _ = self.jobs.send(Box::new(|_| memory::give_back()));

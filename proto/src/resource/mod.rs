@@ -234,7 +234,7 @@ pub struct IpPool {
     pub vxlan: bool,
 }
 
-/// A workload endpoint of any node: a target of selectors.
+/// A workload endpoint of any node: a target of selectors, and on its own node policed.
 ///
 /// One that has no addresses counts as absent for the reference; it comes without nets, ports and interface.
 #[derive(Clone, Debug, PartialEq)]
@@ -245,7 +245,7 @@ pub struct WorkloadEndpoint {
     pub interface: Option<IfName>,
     /// Own labels, as §5.1 rewrites them.
     pub labels: LabelMap,
-    /// Profiles to inherit labels from.
+    /// Profiles to inherit labels from; on its own node they judge what its policies leave to them.
     pub profiles: Vec<ProfileName>,
     /// Its addresses.
     pub nets: Vec<IpNet>,

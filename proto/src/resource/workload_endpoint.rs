@@ -9,7 +9,7 @@ use crate::{
 
 const SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";
 
-/// The endpoint as a target of selectors.
+/// The endpoint as a target of selectors, and as what is policed on its own node.
 ///
 /// One without addresses (a pod that waits or has ended) counts as absent for the reference. Here it is decoded
 /// without nets, ports and interface, which comes to the same: it contributes nothing, and replaces what the
