@@ -15,6 +15,7 @@ use proto::{
 };
 use std::{
     collections::BTreeSet,
+    io::ErrorKind,
     net::{Ipv4Addr, UdpSocket},
     sync::Arc,
     time::{Duration, Instant},
@@ -46,12 +47,28 @@ fn arrivals(addresses: &[&str], port: u16) -> Vec<bool> {
 const ARRIVAL: Duration = Duration::from_millis(200);
 
 fn arrives(address: &str, port: u16) -> bool {
-    let listener = UdpSocket::bind((address, port)).unwrap();
+    let listener = bind(address, port);
     listener.set_read_timeout(Some(ARRIVAL)).unwrap();
     let any = if address.contains(':') { "::" } else { "0.0.0.0" };
     let sender = UdpSocket::bind((any, 0)).unwrap();
     sender.send_to(b"?", (address, port)).unwrap();
     listener.recv(&mut [0; 8]).is_ok()
+}
+
+/// A socket at a port that was just given back. A process that another test starts at this moment holds the former one
+/// until it is the program that it is to be.
+fn bind(address: &str, port: u16) -> UdpSocket {
+    let begin = Instant::now();
+    loop {
+        match UdpSocket::bind((address, port)) {
+            Err(error)
+                if error.kind() == ErrorKind::AddrInUse && begin.elapsed() < Duration::from_secs(10) =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            socket => return socket.unwrap(),
+        }
+    }
 }
 
 /// A table whose input drops what one lookup finds, or does not find.
