@@ -30,7 +30,8 @@ fn an_agent_without_endpoints_lets_everything_pass() {
 
 #[test]
 fn an_agent_that_turns_tracking_on_says_what_that_means_once() {
-    let warnings = |world: &mut World| world.agent().log().matches("connection tracking was off").count();
+    let warnings =
+        |world: &mut World| world.agent().log().matches("the kernel knew of no connection").count();
     let mut world = World::new(Store::Directory, &[WEB]);
     world.start_bare("");
     assert_eq!(warnings(&mut world), 1, "{}", world.agent().log());

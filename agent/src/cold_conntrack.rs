@@ -7,9 +7,9 @@ use std::fs;
 const COUNT: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
 
 /// What becomes of connections that are older than the agent.
-pub const WARNING: &str = "the kernel knew of no connection here until now: one that was open before is known from its next packet \
-    on, and if a host endpoint governs its interface by then, policy may judge that packet as a new connection, \
-    or drop it as invalid; what policy does not allow anew has to be opened again";
+pub const WARNING: &str = "the kernel knew of no connection here until now: one that was open before is known from \
+    its next packet on, and if a host endpoint governs its interface by then, policy may judge that packet as a new \
+    connection, or drop it as invalid; what policy does not allow anew has to be opened again";
 
 /// Whether no connection is known. Where some are, another program has turned tracking on before us.
 pub fn is_cold() -> bool {
