@@ -1,5 +1,5 @@
-//! From exec to all verdicts right, at 1,000 policies and 200k set members, beside the raw netlink of the same objects
-//! in the same run; and the memory that it takes.
+//! From exec to all verdicts right, at 10k and 20k rules and 200k set members, beside the raw netlink of the same
+//! objects in the same run; and the memory that the former takes.
 
 use crate::{
     Scale,
@@ -17,33 +17,46 @@ use harness::{
 };
 use std::time::{Duration, Instant};
 
-const POLICIES: usize = 1000;
 const MEMBERS: usize = 200_000;
 
+/// Policies of ten rules; how long a start with them may take, if that is said; what is to be reached; the reference's.
+type Row = (usize, Option<Duration>, &'static str, &'static str);
+
+const ROWS: [Row; 2] = [
+    (1000, Some(Duration::from_millis(600)), "< 0.6 s and <= 1.5 x raw", "24.7 s / -"),
+    (2000, None, "<= 1.5 x raw", "- / 6.4 s"),
+];
+
 pub(crate) fn run(scale: Scale, report: &mut Report) {
+    for row in ROWS {
+        let memory = start(row, scale, report);
+        if row.0 != ROWS[0].0 {
+            continue;
+        }
+        report.add(
+            "memory with that",
+            format!("{:.1} MiB", memory.settled),
+            Goal { reach: "< 30 MiB", reference: "199 / 229 MiB", met: memory.settled < 30.0 },
+        );
+        report.note("  at its peak, while starting", format!("{:.1} MiB", memory.peak));
+    }
+}
+
+fn start((policies, limit, reach, reference): Row, scale: Scale, report: &mut Report) -> Memory {
     let (mut starts, mut floors, mut memory) = (Vec::new(), Vec::new(), Memory::default());
     for _ in 0..scale.times(30).min(5) {
-        let (start, floor, taken) = one_start();
+        let (start, floor, taken) = one_start(policies);
         starts.push(start);
         floors.push(floor);
         memory = taken;
     }
     let (starts, floors) = (Times::new(starts), Times::new(floors));
     let ratio = starts.median().as_secs_f64() / floors.median().as_secs_f64();
-    let met = starts.median() < Duration::from_millis(600) && ratio <= 1.5;
-    let what = format!("cold start, {POLICIES} policies + {MEMBERS} members, exec -> all verdicts right");
-    report.add(
-        what,
-        format!("{}, {ratio:.2} x raw", starts.text()),
-        Goal { reach: "< 0.6 s and <= 1.5 x raw", reference: "24.7 s / -", met },
-    );
+    let met = limit.is_none_or(|limit| starts.median() < limit) && ratio <= 1.5;
+    let what = format!("cold start, {policies} policies + {MEMBERS} members, exec -> all verdicts right");
+    report.add(what, format!("{}, {ratio:.2} x raw", starts.text()), Goal { reach, reference, met });
     report.note("  raw netlink of the same objects", floors.text());
-    report.add(
-        "memory with that",
-        format!("{:.1} MiB", memory.settled),
-        Goal { reach: "< 30 MiB", reference: "199 / 229 MiB", met: memory.settled < 30.0 },
-    );
-    report.note("  at its peak, while starting", format!("{:.1} MiB", memory.peak));
+    memory
 }
 
 /// MiB of an agent.
@@ -53,14 +66,14 @@ struct Memory {
     peak: f64,
 }
 
-fn one_start() -> (Duration, Duration, Memory) {
+fn one_start(policies: usize) -> (Duration, Duration, Memory) {
     // Set members decide about the first port, a rule about the second; a third is nobody's.
     let shut = 6003;
     let mut world = World::new(Store::Etcd, &[]);
     let mut resources =
         vec![host_endpoint("a", "eth0").labels("role=web"), trusting_policy(), peer_set(true)];
     resources.push(allow_udp(PORTS[1]));
-    resources.extend(load::policies(POLICIES));
+    resources.extend(load::policies(policies));
     resources.extend(load::network_sets(MEMBERS));
     world.datastore().put(&resources);
     let flood = Flood::start(world.host(), world.peer(), &[shut, PORTS[0], PORTS[1]]);
