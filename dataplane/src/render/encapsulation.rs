@@ -19,7 +19,7 @@ use proto::{
 };
 
 /// IP in IP: protocol 4 (IPENCAP, RFC 2003).
-const IPIP: u8 = 4;
+pub(super) const IPIP: u8 = 4;
 
 impl Inputs {
     /// The families of IP whose packets are looked at.
@@ -63,7 +63,7 @@ impl Inputs {
             let ipip = [is_family(Family::V4), byte(Field::L4Proto, IPIP, true)];
             let from = (SetId::all_hosts(), Direction::Ingress, Family::V4);
             accept_between_hosts(&ipip, from, ("IPIP from a host", lists), draft);
-            self.deny_tunnel(&ipip, self.deny(StageKind::Filter), "IPIP from elsewhere", draft);
+            self.deny_where(&ipip, self.deny(StageKind::Filter), "IPIP from elsewhere", draft);
             if self.settings.ipv6 {
                 accept([established], "established", draft);
             }
@@ -81,7 +81,7 @@ impl Inputs {
             };
             let [is_family, udp, port] = vxlan;
             let packets = [is_family, udp, port, Statement::DestinationIsLocal];
-            self.deny_tunnel(&packets, deny, "VXLAN from elsewhere", draft);
+            self.deny_where(&packets, deny, "VXLAN from elsewhere", draft);
         }
         for &family in self.families() {
             if let Some(port) = encapsulation.wireguard(family) {
@@ -91,7 +91,8 @@ impl Inputs {
         }
     }
 
-    fn deny_tunnel(&self, packets: &[Statement], deny: Verdict, comment: &str, draft: &mut Draft) {
+    /// Denies, in a base chain or a workload's, the packets for which the statements hold.
+    pub(super) fn deny_where(&self, packets: &[Statement], deny: Verdict, comment: &str, draft: &mut Draft) {
         let denied = denial(&self.settings, deny, comment);
         let statements = packets.iter().cloned().chain(denied).collect();
         draft.rule(Rule { statements, comment: comment.into() });

@@ -6,6 +6,7 @@ use super::{
     comment::readable,
     criterion::byte,
     draft::Draft,
+    encapsulation::IPIP,
     endpoint::icmpv6,
     rule::denial,
     spec::{Spec, StageKind},
@@ -24,8 +25,6 @@ use std::{
 
 /// What workloads may send to the host whatever policy and `DefaultEndpointToHostAction` say, as in the reference.
 const WORKLOAD_ICMPV6: [u8; 6] = [130, 131, 132, 133, 135, 136];
-/// IP in IP: protocol 4 (IPENCAP, RFC 2003).
-const IPIP: u8 = 4;
 
 /// Workload endpoints of this host, and whose link is whose: of several for one link the smallest name counts.
 #[derive(Debug, Default)]
@@ -131,28 +130,24 @@ impl Inputs {
 
     /// By a tunnel of its own a workload could reach what its policy denies.
     fn deny_tunnels(&self, draft: &mut Draft) {
-        let mut deny = |matches: Vec<Statement>, comment: &str| {
-            let denial = denial(&self.settings, self.deny(StageKind::Filter), comment);
-            let statements = matches.into_iter().chain(denial).collect();
-            draft.rule(Rule { statements, comment: comment.into() });
-        };
+        let deny = self.deny(StageKind::Filter);
         if !self.settings.vxlan_from_workloads {
             let port = Value::Port(self.settings.encapsulation.vxlan_port);
             let to = Statement::Match(Field::DestinationPort, Comparison::Value(port, true));
-            deny(vec![byte(Field::L4Proto, Protocol::UDP.0, true), to], "VXLAN from a workload");
+            let vxlan = [byte(Field::L4Proto, Protocol::UDP.0, true), to];
+            self.deny_where(&vxlan, deny.clone(), "VXLAN from a workload", draft);
         }
         if !self.settings.ipip_from_workloads {
-            deny(vec![byte(Field::L4Proto, IPIP, true)], "IPIP from a workload");
+            let ipip = [byte(Field::L4Proto, IPIP, true)];
+            self.deny_where(&ipip, deny, "IPIP from a workload", draft);
         }
     }
 
     /// Behind the dispatch: a link that is a workload's by its name and that no workload endpoint has.
     pub(super) fn deny_unknown_workloads(&self, direction: Direction, draft: &mut Draft) {
-        let comment = "unknown workload";
         for name in self.workload_links() {
-            let mut statements = vec![Statement::Link { direction, name, equal: true }];
-            statements.extend(denial(&self.settings, self.deny(StageKind::Filter), comment));
-            draft.rule(Rule { statements, comment: comment.into() });
+            let link = [Statement::Link { direction, name, equal: true }];
+            self.deny_where(&link, self.deny(StageKind::Filter), "unknown workload", draft);
         }
     }
 
