@@ -189,3 +189,25 @@ fn the_check_says_by_its_status_whether_the_agent_would_run() {
         assert!(!text.contains("panicked"), "{why}: {text}");
     }
 }
+
+#[test]
+fn settings_with_which_no_agent_starts_are_refused_by_each_command_over_resources() {
+    let mut world = world();
+    let folder = world.datastore().folder().display().to_string();
+    let packet = "--link eth0=192.0.2.1 --in eth0 --from 192.0.2.9 --to 192.0.2.1:80";
+    let of = format!("-c /dev/null --directory {folder} --node myhost");
+    let commands = [format!("lint {of}"), format!("explain {of} {packet}"), format!("render {of}")];
+    for command in &commands {
+        let (status, text) = run(&world, &format!("$P {command}"));
+        assert_eq!(status, Some(0), "{command}: {text}");
+        for (setting, said) in [
+            ("FELIX_INTERFACEPREFIX='a b'", "InterfacePrefix"),
+            ("FELIX_DEFAULTENDPOINTTOHOSTACTION=Reject", "DROP, RETURN, ACCEPT"),
+            ("ETCD_PASSWORD=secret", "EtcdUsername"),
+        ] {
+            let (status, text) = run(&world, &format!("{setting} $P {command}"));
+            assert_eq!(status, Some(1), "{command}: {text}");
+            assert!(text.contains("settings that must be mended first") && text.contains(said), "{text}");
+        }
+    }
+}

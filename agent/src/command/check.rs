@@ -3,9 +3,9 @@
 use super::output::outln;
 use super::{agent::AgentError, local::LocalArgs};
 use crate::{
-    config::{Datastore, Resolved, Severity},
+    config::{Resolved, Severity},
     engine::Engine,
-    syncer::{SyncEvent, etcd, file},
+    syncer::{self, SyncEvent},
 };
 use dataplane::{
     link::{monitor, table::LinkEvent},
@@ -52,13 +52,7 @@ pub async fn run(local: &LocalArgs) -> Result<(), AgentError> {
 }
 
 async fn read_datastore(engine: &mut Engine) -> Result<Vec<Update>, AgentError> {
-    let snapshot = match engine.resolved().datastore() {
-        Datastore::Etcd(options) => {
-            etcd::snapshot(&options).await.map_err(|e| e.of_endpoints(&options.endpoints))
-        }
-        Datastore::Directory(path) => file::snapshot(&path).map_err(|e| with_causes(&e)),
-    };
-    let snapshot = snapshot.map_err(AgentError::Check)?;
+    let snapshot = syncer::snapshot(&engine.resolved().datastore()).await.map_err(AgentError::Check)?;
     Ok(engine.on_datastore(SyncEvent::Snapshot(snapshot)).updates)
 }
 

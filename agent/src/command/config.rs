@@ -6,10 +6,9 @@ use super::{
 };
 use crate::{
     config::{
-        Datastore, LocalSources, Problem, Resolved, ResourceValues, Severity, Sources, resolve,
-        resolve::hostname,
+        LocalSources, Problem, Resolved, ResourceValues, Severity, Sources, resolve, resolve::hostname,
     },
-    syncer::{etcd, file},
+    syncer,
 };
 use proto::resource::{ConfigScope, Resource, decode};
 use serde_json::{Value as Json, json};
@@ -76,13 +75,7 @@ pub struct Resources {
 /// says why, and the first is what an agent would start with.
 pub async fn read(local: &LocalSources) -> (Resolved, Option<String>) {
     let only_local = resolve(&Sources { local, global: None, host: None }, None);
-    let snapshot = match only_local.datastore() {
-        Datastore::Directory(path) => file::snapshot(&path).map_err(|e| e.to_string()),
-        Datastore::Etcd(options) => {
-            etcd::snapshot(&options).await.map_err(|e| e.of_endpoints(&options.endpoints))
-        }
-    };
-    let entries = match snapshot {
+    let entries = match syncer::snapshot(&only_local.datastore()).await {
         Ok(snapshot) => snapshot.entries,
         Err(reason) => return (only_local, Some(reason)),
     };

@@ -21,10 +21,9 @@ use super::{
     render::Link,
 };
 use crate::{
-    config::Datastore,
     engine::Engine,
     evaluate::Evaluation,
-    syncer::{SyncEvent, etcd, file},
+    syncer::{self, SyncEvent},
 };
 use compare::Comparison;
 use dataplane::{link::table::LinkTable, reconciler::with_causes};
@@ -37,7 +36,7 @@ use verify::{Experiment, VerifyError};
 /// Shown by `portcullis explain --help`.
 pub const ABOUT: &str = "Says what happens to a packet: at each stage which host endpoint governs the interface, which rules match and by \
 which members of which sets, and what decides.\n\n\
-Resources come from the configured datastore, or from a directory; interfaces are this host's, or those that --link names.\n\n  \
+Resources come from the configured datastore, or from a directory; they are enforced as on this host, or as on the node that --node names. Interfaces are this host's, or those that --link names.\n\n  \
 portcullis explain --in eth0 --from 192.0.2.9 --to 192.0.2.1:443\n  \
 portcullis explain --out eth0 --from 192.0.2.1 --to 203.0.113.5:53 --proto udp\n  \
 portcullis explain --in eth0 --out eth1 --from 192.0.2.9 --to 198.51.100.7 --icmp 8\n  \
@@ -194,7 +193,7 @@ struct Subject {
 
 impl Subject {
     async fn read(args: &SubjectArgs, links: &LinkTable) -> Result<Self, ExplainError> {
-        let mut engine = Engine::new(args.read()?);
+        let mut engine = args.engine()?;
         let updates = read(&mut engine).await?;
         let resources =
             engine.store().in_force_after(None).map(|(key, resource)| (key.clone(), resource.clone()));
@@ -205,13 +204,7 @@ impl Subject {
 }
 
 async fn read(engine: &mut Engine) -> Result<Vec<Update>, ExplainError> {
-    let snapshot = match engine.resolved().datastore() {
-        Datastore::Etcd(options) => {
-            etcd::snapshot(&options).await.map_err(|e| e.of_endpoints(&options.endpoints))
-        }
-        Datastore::Directory(path) => file::snapshot(&path).map_err(|e| with_causes(&e)),
-    };
-    let snapshot = snapshot.map_err(ExplainError::Datastore)?;
+    let snapshot = syncer::snapshot(&engine.resolved().datastore()).await.map_err(ExplainError::Datastore)?;
     let updates = engine.on_datastore(SyncEvent::Snapshot(snapshot)).updates;
     for diagnosis in engine.store().diagnoses() {
         for problem in diagnosis.refused.into_iter().chain(diagnosis.problems) {

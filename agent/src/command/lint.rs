@@ -2,7 +2,7 @@
 
 use super::{
     check::read_links,
-    local::{LocalArgs, LocalError},
+    local::{LocalError, SubjectArgs},
 };
 use crate::{
     config::Datastore,
@@ -12,13 +12,12 @@ use crate::{
         Finding, Level, Linter, Resources, Scope, World,
         datastore::{Datastore as DatastoreRoute, Here, NODES_MAX, nodes},
     },
-    syncer::{SyncEvent, etcd, file},
+    syncer::{self, SyncEvent},
 };
 use dataplane::{link::table::LinkTable, reconciler::with_causes};
 use proto::id::NodeName;
 use std::{
     io::{self, Write},
-    path::PathBuf,
     time::Instant,
 };
 
@@ -26,6 +25,7 @@ use std::{
 pub const ABOUT: &str = "Finds mistakes in resources that are valid: each finding names the object, the field, what follows from it, and \
 what to write instead. A running agent logs the same findings about its own host, once each.\n\n\
 Resources come from the configured datastore, or from a directory of YAML and JSON files; nothing is written, and no agent need run. \
+Findings concern all nodes, or the one that --node names. \
 Errors are what cannot have been meant (`missing-tier`, `missing-profile`, `wildcard-do-not-track`, `mixed-families` where a rule never \
 matches, `cut-off` where policy keeps this host's agent from its datastore, and resources that cannot be understood); the rest are warnings. The exit status is 1 when there is an error, or with --strict \
 any finding.\n\n\
@@ -36,13 +36,7 @@ any finding.\n\n\
 #[derive(Debug, clap::Args)]
 pub struct LintArgs {
     #[command(flatten)]
-    local: LocalArgs,
-    /// Read resources from this directory instead of the configured datastore
-    #[arg(short, long, value_name = "DIR")]
-    directory: Option<PathBuf>,
-    /// Only what concerns the host endpoints of this node
-    #[arg(short, long, value_name = "NAME")]
-    node: Option<String>,
+    subject: SubjectArgs,
     /// Lines for people, or a JSON array of findings
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -76,26 +70,16 @@ pub enum LintError {
 /// # Errors
 /// [`LintError::Found`] where the exit status is to tell; else what is missing.
 pub async fn run(args: LintArgs) -> Result<(), LintError> {
-    let mut sources = args.local.read()?;
-    if let Some(directory) = &args.directory {
-        sources.set("DatastoreType", "file", "--directory");
-        sources.set("FileDatastorePath", &directory.to_string_lossy(), "--directory");
-    }
-    let scope = match &args.node {
-        Some(node) => {
-            sources.set("FelixHostname", node, "--node");
-            Scope::Node(NodeName::new(node.as_str()))
-        }
-        None => Scope::All,
-    };
-    let mut engine = Engine::new(sources);
-    read(&mut engine).await?;
+    let scope = args.subject.node().map_or(Scope::All, |node| Scope::Node(NodeName::new(node)));
+    let mut engine = args.subject.engine()?;
+    let snapshot = syncer::snapshot(&engine.resolved().datastore()).await.map_err(LintError::Datastore)?;
+    engine.on_datastore(SyncEvent::Snapshot(snapshot));
     let store = engine.store();
     let resources: Resources =
         store.in_force_after(None).map(|(key, resource)| (key.clone(), resource.clone())).collect();
     let settings = engine.resolved().settings();
     let lent = World::profiles(&resources);
-    let datastore = datastore(&args.local).await?;
+    let datastore = datastore(&args.subject).await?;
     let mut world = World::new(&resources, &lent, &settings, scope);
     world.datastore = datastore.as_ref();
     if world.datastore.is_some() && nodes(&world).len() > NODES_MAX {
@@ -113,8 +97,8 @@ pub async fn run(args: LintArgs) -> Result<(), LintError> {
 }
 
 /// Where the datastore of the configuration is, and how this host would go there; `None` for a directory.
-async fn datastore(local: &LocalArgs) -> Result<Option<DatastoreRoute>, LintError> {
-    let engine = Engine::new(local.read()?);
+async fn datastore(subject: &SubjectArgs) -> Result<Option<DatastoreRoute>, LintError> {
+    let engine = subject.engine_of_this_host()?;
     let configured = engine.resolved().datastore();
     if matches!(configured, Datastore::Directory(_)) {
         return Ok(None);
@@ -138,15 +122,6 @@ async fn datastore(local: &LocalArgs) -> Result<Option<DatastoreRoute>, LintErro
     }
     let here = (!routes.is_empty()).then_some(Here { node, links, routes });
     Ok(Some(DatastoreRoute { addresses, here }))
-}
-
-async fn read(engine: &mut Engine) -> Result<(), LintError> {
-    let snapshot = match engine.resolved().datastore() {
-        Datastore::Etcd(options) => etcd::snapshot(&options).await.map_err(|e| with_causes(&e)),
-        Datastore::Directory(path) => file::snapshot(&path).map_err(|e| with_causes(&e)),
-    };
-    engine.on_datastore(SyncEvent::Snapshot(snapshot.map_err(LintError::Datastore)?));
-    Ok(())
 }
 
 /// What decoding left out: lint would be silent about what it cannot see.

@@ -1,6 +1,9 @@
 //! How a command that works on this host, and not on the datastore, finds its settings.
 
-use crate::config::{ConfigError, LocalSources};
+use crate::{
+    config::{ConfigError, LocalSources},
+    engine::Engine,
+};
 use std::{io, path::PathBuf};
 
 /// Where the settings are.
@@ -19,17 +22,39 @@ pub struct SubjectArgs {
     /// Read resources from this directory instead of the configured datastore
     #[arg(short, long, value_name = "DIR")]
     directory: Option<PathBuf>,
-    /// Look at them as this node would, instead of this host
+    /// Look at them as this node would
     #[arg(short, long, value_name = "NAME")]
     node: Option<String>,
 }
 
 impl SubjectArgs {
-    /// Reads the local settings, with what the options say in their place.
+    /// What would enforce them, and has read none yet.
     ///
     /// # Errors
-    /// [`LocalError`].
-    pub fn read(&self) -> Result<LocalSources, LocalError> {
+    /// [`LocalError`], settings with which no agent starts among them.
+    pub fn engine(&self) -> Result<Engine, LocalError> {
+        let engine = Engine::new(self.read()?);
+        engine.resolved().check()?;
+        Ok(engine)
+    }
+
+    /// The same for what is configured on this host, whatever the options say.
+    ///
+    /// # Errors
+    /// As of [`SubjectArgs::engine`].
+    pub fn engine_of_this_host(&self) -> Result<Engine, LocalError> {
+        let engine = Engine::new(self.local.read()?);
+        engine.resolved().check()?;
+        Ok(engine)
+    }
+
+    /// The node that was named.
+    pub fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
+    /// The local settings, with what the options say in their place.
+    fn read(&self) -> Result<LocalSources, LocalError> {
         let mut sources = self.local.read()?;
         if let Some(node) = &self.node {
             sources.set("FelixHostname", node, "--node");

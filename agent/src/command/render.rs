@@ -2,15 +2,10 @@
 
 use super::local::{LocalError, SubjectArgs};
 use super::output::out;
-use crate::{
-    config::Datastore,
-    engine::Engine,
-    syncer::{SyncEvent, etcd, file},
-};
+use crate::syncer::{self, SyncEvent};
 use dataplane::{
     endpoint::{Claim, LinkFilter, resolve},
     link::table::LinkTable,
-    reconciler::with_causes,
     render::Renderer,
 };
 use proto::{id::IfName, update::Update};
@@ -19,7 +14,8 @@ use std::{collections::BTreeMap, net::IpAddr, str::FromStr};
 /// Shown by `portcullis render --help`.
 pub const ABOUT: &str = "Prints the ruleset that resources and links would produce, in the syntax of nft(8). Nothing is written, \
 and the kernel is not asked.\n\n\
-Resources come from the configured datastore, or from a directory of YAML and JSON files. Links are those that --link names; \
+Resources come from the configured datastore, or from a directory of YAML and JSON files; they are enforced as on this host, or as on the node \
+that --node names. Links are those that --link names; \
 a host endpoint that names its interface needs none.\n\n    \
 portcullis render --directory policy/ --node edge-1 --link eth0=192.0.2.1";
 
@@ -73,14 +69,8 @@ pub enum RenderError {
 /// # Errors
 /// [`RenderError`].
 pub async fn run(args: RenderArgs) -> Result<(), RenderError> {
-    let mut engine = Engine::new(args.subject.read()?);
-    let snapshot = match engine.resolved().datastore() {
-        Datastore::Etcd(options) => {
-            etcd::snapshot(&options).await.map_err(|e| e.of_endpoints(&options.endpoints))
-        }
-        Datastore::Directory(path) => file::snapshot(&path).map_err(|e| with_causes(&e)),
-    };
-    let snapshot = snapshot.map_err(RenderError::Datastore)?;
+    let mut engine = args.subject.engine()?;
+    let snapshot = syncer::snapshot(&engine.resolved().datastore()).await.map_err(RenderError::Datastore)?;
     let updates = engine.on_datastore(SyncEvent::Snapshot(snapshot)).updates;
     for diagnosis in engine.store().diagnoses() {
         for problem in diagnosis.refused.into_iter().chain(diagnosis.problems) {

@@ -8,11 +8,26 @@ pub mod backoff;
 pub mod etcd;
 pub mod file;
 
+use crate::config::Datastore;
+use dataplane::reconciler::with_causes;
 use proto::key::ResourceKey;
 
 /// Depth of the channel that a syncer sends on. A receiver that is busy applying makes it wait, and with it the
 /// stream of etcd or the queue of inotify, which both can; memory does not grow with the number of changes.
 pub const CHANNEL_EVENTS: usize = 64;
+
+/// Reads a datastore once.
+///
+/// # Errors
+/// Why it cannot be read, in words for the operator.
+pub async fn snapshot(datastore: &Datastore) -> Result<Snapshot, String> {
+    match datastore {
+        Datastore::Etcd(options) => {
+            etcd::snapshot(options).await.map_err(|e| e.of_endpoints(&options.endpoints))
+        }
+        Datastore::Directory(path) => file::snapshot(path).map_err(|e| with_causes(&e)),
+    }
+}
 
 /// What a datastore tells.
 #[derive(Clone, Debug, PartialEq)]
