@@ -6,6 +6,7 @@ use harness::{
     resource::{Resource, host_endpoint, policy, rules},
     world::Store,
 };
+use serde_json::json;
 use std::{fs, io::Write as _, path::PathBuf, time::Duration};
 
 const WEB: &str = "192.0.2.1:80";
@@ -110,6 +111,26 @@ fn what_is_broken_leaves_what_was_in_force() {
     is(&mut world, "one object in two files", true);
     fs::remove_file(&path).expect("it is there");
     is(&mut world, "the other one is left", false);
+}
+
+#[test]
+fn ip_pools_that_overlap_leave_what_was_in_force() {
+    let mut world = world();
+    let pool = |name, cidr, mode| {
+        Resource::new("IPPool", name, json!({ "cidr": cidr, "vxlanMode": mode, "ipipMode": "Never" }))
+    };
+    let accepts_vxlan = |world: &World| world.host().ruleset().contains("dport 4789");
+    world.put(&[pool("a", "10.9.0.0/16", "Always")]);
+    assert!(accepts_vxlan(&world), "a pool asks for it:\n{}", world.host().ruleset());
+    let other = file(&mut world, "other.json");
+    fs::write(&other, pool("b", "10.9.9.0/24", "Never").0.to_string()).expect("a file");
+    logs(&mut world, "IPPool b in other.json line 1 overlaps with IPPool a in");
+    world.datastore().write("p.json", &allow(8080));
+    world.put(&[pool("a", "10.9.0.0/16", "Never")]);
+    is(&mut world, "other objects go on", false);
+    assert!(accepts_vxlan(&world), "the pool stays as it was:\n{}", world.host().ruleset());
+    fs::remove_file(&other).expect("it is there");
+    eventually("the pool is what is written", SOON, || !accepts_vxlan(&world));
 }
 
 #[test]

@@ -23,8 +23,12 @@ pub fn read(text: &str) -> Result<Vec<Written>, String> {
     for document in yaml::documents(text).map_err(|e| e.to_string())? {
         let line = document.line();
         let resource = yaml::resource(&document).map_err(|e| e.to_string())?;
+        let pool = match &resource {
+            AnyResource::IPPool(pool) => pool.spec.cidr.parse().ok(),
+            _ => None,
+        };
         let stored = store(resource).map_err(|reason| format!("line {line}: {reason}"))?;
-        objects.extend(stored.map(|(key, value)| Written { key, value, line }));
+        objects.extend(stored.map(|(key, value)| Written { key, value, line, pool }));
     }
     Ok(objects)
 }

@@ -1,9 +1,10 @@
 //! What the files of a directory amount to. Pure: it is told what a scan found, and says what to pass on.
 //!
-//! A file with a mistake keeps what it last said, an object that two files spell keeps its version in force, and
-//! before anything has been passed on a mistake holds everything back: the rules in the kernel then stay.
+//! A file with a mistake keeps what it last said, an object that two files spell and IP pools that overlap keep their
+//! versions in force, and before anything has been passed on a mistake holds everything back: the rules in the kernel then stay.
 
 use crate::syncer::{Revision, Snapshot, SyncEvent};
+use ipnet::IpNet;
 use proto::key::ResourceKey;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,8 @@ pub struct Written {
     pub value: Vec<u8>,
     /// Where it begins, from 1.
     pub line: usize,
+    /// The addresses of an IP pool, of which no other may have one.
+    pub pool: Option<IpNet>,
 }
 
 /// Reads the text of a file. The error says what is wrong, and in which line.
@@ -117,22 +120,29 @@ impl State {
         self.files.insert(name, File { found, good, mistake });
     }
 
-    /// All objects of all files. One that two of them spell is taken as it is in force.
+    /// All objects of all files. One that two of them spell is taken as it is in force, and so are pools that overlap.
     fn merge(&self, mistakes: &mut BTreeSet<String>) -> BTreeMap<ResourceKey, Vec<u8>> {
-        let mut spelled: BTreeMap<&ResourceKey, Vec<(&str, &Written)>> = BTreeMap::new();
+        let mut spelled = Spelled::new();
         for (name, file) in &self.files {
             for object in &file.good {
                 spelled.entry(&object.key).or_default().push((name, object));
             }
         }
+        let shared = overlapping(&spelled, mistakes);
         let mut objects = self.implied.clone();
         for (key, places) in spelled {
-            if let [(_, object)] = places[..] {
-                objects.insert(key.clone(), object.value.clone());
-                continue;
+            match places[..] {
+                [(_, object)] if !shared.contains(key) => {
+                    objects.insert(key.clone(), object.value.clone());
+                    continue;
+                }
+                [_] => {}
+                _ => {
+                    let places: Vec<_> = places.iter().map(place).collect();
+                    let places = places.join(" and in ");
+                    mistakes.insert(format!("{key} is in {places}: leave it in one of them"));
+                }
             }
-            let places: Vec<_> = places.iter().map(|(name, o)| format!("{name} line {}", o.line)).collect();
-            mistakes.insert(format!("{key} is in {}: leave it in one of them", places.join(" and in ")));
             if let Some(value) = self.in_force.as_ref().and_then(|objects| objects.get(key)) {
                 objects.insert(key.clone(), value.clone());
             }
@@ -163,6 +173,36 @@ impl State {
         self.in_force = Some(objects);
         Some(SyncEvent::Revision(Revision { revision: self.revision, changes }))
     }
+}
+
+type Spelled<'a> = BTreeMap<&'a ResourceKey, Vec<(&'a str, &'a Written)>>;
+
+fn place((name, object): &(&str, &Written)) -> String {
+    format!("{name} line {}", object.line)
+}
+
+/// The pools that have addresses in common, each told beside the largest that has them.
+fn overlapping<'a>(spelled: &Spelled<'a>, mistakes: &mut BTreeSet<String>) -> BTreeSet<&'a ResourceKey> {
+    let mut pools: Vec<_> =
+        spelled.values().flatten().filter_map(|at| Some((at.1.pool?, &at.1.key, place(at)))).collect();
+    // Nets are apart or one within the other, and what is around others comes before them.
+    pools.sort();
+    let mut overlapping = BTreeSet::new();
+    let mut around: Option<&(IpNet, &ResourceKey, String)> = None;
+    for pool in &pools {
+        let (net, key, at) = pool;
+        let Some((_, other, other_at)) = around.filter(|(around, ..)| around.contains(net)) else {
+            around = Some(pool);
+            continue;
+        };
+        if key != other {
+            mistakes.insert(format!(
+                "{key} in {at} overlaps with {other} in {other_at}: no address may be in two pools"
+            ));
+            overlapping.extend([*key, *other]);
+        }
+    }
+    overlapping
 }
 
 /// Refuses a file that spells one object twice.

@@ -1,4 +1,5 @@
-//! Scans and what they change. A file of these tests is `name=value` pairs, or `!` for a mistake.
+//! Scans and what they change. A file of these tests is `name=value` pairs, or `!` for a mistake. A value that is a net
+//! makes it a pool.
 
 use super::*;
 use proptest::prelude::*;
@@ -8,7 +9,7 @@ fn read(text: &str) -> Result<Vec<Written>, String> {
     let object = |(index, pair): (usize, &str)| {
         let (name, value) = pair.split_once('=').ok_or_else(|| format!("line {}: a mistake", index + 1))?;
         let key = ResourceKey::global(Kind::Tier, name);
-        Ok(Written { key, value: value.into(), line: index + 1 })
+        Ok(Written { key, value: value.into(), line: index + 1, pool: value.parse().ok() })
     };
     text.split_whitespace().enumerate().map(object).collect()
 }
@@ -96,6 +97,30 @@ fn scans_become_one_snapshot_and_then_revisions() {
             "an object twice in one file is a mistake",
             &[("f:a=1", "all 1 a=1; +0 -0"), ("f:a=1 a=2", "; +1 -0")],
         ),
+        (
+            "pools that overlap keep their versions in force, the others go on",
+            &[
+                ("f:p=10.0.0.0/16 q=10.1.0.0/16|g:a=1", "all 1 a=1 p=10.0.0.0/16 q=10.1.0.0/16; +0 -0"),
+                ("f:p=10.0.0.0/8 q=10.1.0.0/16|g:a=2", "2 a=2; +1 -0"),
+                ("f:p=10.0.0.0/8 q=11.1.0.0/16|g:a=2", "3 p=10.0.0.0/8 q=11.1.0.0/16; +0 -1"),
+            ],
+        ),
+        (
+            "a new pool that overlaps is absent, the one that was there stays",
+            &[("f:p=fd00::/48", "all 1 p=fd00::/48; +0 -0"), ("f:p=fd00::/48|g:q=fd00::/64", "; +1 -0")],
+        ),
+        (
+            "pools that overlap hold back the start",
+            &[("f:p=10.0.0.0/8|g:q=10.0.0.0/8", "; +1 -0"), ("g:q=10.0.0.0/8", "all 1 q=10.0.0.0/8; +0 -1")],
+        ),
+        (
+            "a pool in two files is told once, and what it overlaps with too",
+            &[
+                ("f:r=12.0.0.0/8", "all 1 r=12.0.0.0/8; +0 -0"),
+                ("f:p=10.0.0.0/8 r=12.0.0.0/8|g:p=10.0.0.0/8", "; +1 -0"),
+                ("f:p=10.0.0.0/8 r=12.0.0.0/8|g:p=10.0.0.0/8|h:q=10.0.0.0/9", "; +1 -0"),
+            ],
+        ),
         ("another mistake is told again", &[("f:!", "; +1 -0"), ("f:a=1 !", "; +1 -1")]),
     ];
     for (why, scans) in cases {
@@ -129,6 +154,19 @@ fn mistakes_name_their_files_and_lines() {
         ]
     );
     assert_eq!(state.holding_back(), Some(outcome.mistakes.join("; ")));
+}
+
+#[test]
+fn overlapping_pools_name_each_other() {
+    let mut state = State::new(read, Vec::new());
+    let outcome = state.scanned(found("f.yaml:a=10.9.0.0/16|g.yaml:b=11.0.0.0/8 c=10.0.0.0/8 d=10.9.1.0/24"));
+    assert_eq!(
+        outcome.mistakes,
+        [
+            "Tier a in f.yaml line 1 overlaps with Tier c in g.yaml line 2: no address may be in two pools",
+            "Tier d in g.yaml line 3 overlaps with Tier c in g.yaml line 2: no address may be in two pools",
+        ]
+    );
 }
 
 #[test]
