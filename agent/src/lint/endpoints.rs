@@ -1,8 +1,9 @@
-//! What a host endpoint tells: profiles that do not exist, untracked policy on the wildcard, and a wildcard that closes
-//! loopback (decision D12).
+//! What an endpoint tells: profiles that do not exist; and one of a host: untracked policy on the wildcard, and a
+//! wildcard that closes loopback (decision D12).
 
 use super::{Finding, Level, Place, world::World};
 use proto::{
+    id::ProfileName,
     key::ResourceKey,
     resource::{Category, HostEndpoint, PolicySpec},
     rule::{Action, Direction, Family, Port, Protocol, Rule, SelectorSide},
@@ -16,21 +17,10 @@ const SOME_PORT: u16 = 40_000;
 /// All of them.
 pub(super) fn check(world: &World<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
+    for (key, profiles) in world.listed_profiles() {
+        missing(world, key, profiles, &mut findings);
+    }
     for (key, endpoint) in world.endpoints() {
-        for (i, name) in endpoint.profiles.iter().enumerate() {
-            // A name that none can have is an error of the resource already.
-            if world.profile(name).is_none() && !name.as_str().starts_with('/') {
-                let why = format!(
-                    "profile {name} does not exist: it denies everything that policy does not decide"
-                );
-                let place = Place { key, field: format!("spec.profiles[{i}]") };
-                findings.push(place.finding(
-                    Level::Error,
-                    "missing-profile",
-                    (why, "create the profile, or take it out of the list"),
-                ));
-            }
-        }
         if endpoint.interface == Some(InterfaceMatch::All) {
             let policies = world.policies_of(key);
             untracked(key, &policies, &mut findings);
@@ -38,6 +28,22 @@ pub(super) fn check(world: &World<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+fn missing(world: &World<'_>, key: &ResourceKey, profiles: &[ProfileName], findings: &mut Vec<Finding>) {
+    for (i, name) in profiles.iter().enumerate() {
+        // A name that none can have is an error of the resource already.
+        if world.profile(name).is_none() && !name.as_str().starts_with('/') {
+            let why =
+                format!("profile {name} does not exist: it denies everything that policy does not decide");
+            let place = Place { key, field: format!("spec.profiles[{i}]") };
+            findings.push(place.finding(
+                Level::Error,
+                "missing-profile",
+                (why, "create the profile, or take it out of the list"),
+            ));
+        }
+    }
 }
 
 type Policies<'a> = [(&'a ResourceKey, &'a PolicySpec)];

@@ -6,7 +6,7 @@
 //! | `world` | the resources, arranged for the checks: labels, addresses, named ports, who has which policy |
 //! | `rules` | what one list of rules tells by itself: its findings are kept for as long as the object stays |
 //! | `policies` | what a policy or profile tells beside others: selectors, named ports, tiers, failsafes |
-//! | `endpoints` | what a host endpoint tells: profiles, untracked policy on the wildcard, loopback |
+//! | `endpoints` | what an endpoint tells: profiles; untracked policy on the wildcard, loopback |
 //! | [`datastore`] | whether a node's endpoints cut its agent off the datastore |
 //! | [`run_time`] | the task that does this beside the agent's loop, after changes |
 //!

@@ -3,7 +3,7 @@
 
 use super::{Finding, Level, Place, rules::lists, world::World};
 use proto::{
-    key::{Kind, ResourceKey},
+    key::ResourceKey,
     resource::{Category, PolicySpec, Resource},
     rule::{Action, Port, Protocol, Rule, SelectorSide},
     settings::Failsafe,
@@ -18,17 +18,18 @@ pub(super) fn check(world: &World<'_>) -> Vec<Finding> {
     for (key, policy) in world.policies().filter(|(key, _)| world.concerns(key)) {
         tier(world, key, policy, &mut findings);
         let place = Place { key, field: "spec.selector".into() };
-        if world.has_endpoints() && !world.picks_endpoint(&policy.selector) {
-            let why = format!("`{}` matches no endpoint: the policy applies to nothing", policy.selector);
-            let instead = "compare it with the labels of the endpoints (portcullis get hostendpoints -o yaml), or delete the policy";
+        if world.has_endpoints() && !world.picks_endpoint(policy) {
+            let what = match policy.category {
+                Category::Normal | Category::NormalAndForward => "endpoint",
+                Category::Untracked => "host endpoint, and doNotTrack policy is for no others",
+                Category::PreDnat => "host endpoint, and preDNAT policy is for no others",
+            };
+            let why = format!("`{}` matches no {what}: the policy applies to nothing", policy.selector);
+            let instead = "compare it with the labels of the endpoints (portcullis get hostendpoints -o yaml, or workloadendpoints), or delete the policy";
             findings.push(place.finding(Level::Warning, "selector-matches-nothing", (why, instead)));
         }
     }
-    let with_rules = |kind| matches!(kind, Kind::GlobalNetworkPolicy | Kind::Profile);
-    for (key, resource) in world.resources() {
-        if !with_rules(key.kind) || !world.concerns(key) {
-            continue;
-        }
+    for (key, resource) in world.resources().iter().filter(|(key, _)| world.concerns(key)) {
         for (field, rules) in lists(resource) {
             for rule in rules {
                 let place = Place { key, field: format!("{field}[{}]", rule.index) };
@@ -109,7 +110,8 @@ fn shadowed(
     };
     let ports: Vec<_> =
         failsafes.iter().filter(names).filter(meets).map(|f| port_text(f.protocol, f)).collect();
-    if ports.is_empty() {
+    // Workloads have no failsafes.
+    if ports.is_empty() || !world.picks_host_endpoint(policy) {
         return;
     }
     let why =

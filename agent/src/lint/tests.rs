@@ -1,5 +1,7 @@
 //! Each check on small worlds, and the claim about unreachable rules on random packets.
 
+mod workloads;
+
 use super::{rules::covers, *};
 use crate::store::{AbsentClusterInformation, Store};
 use crate::syncer::{Snapshot, SyncEvent};
@@ -15,7 +17,8 @@ use serde_json::{Value, json};
 fn resources(objects: &[Value]) -> Resources {
     let entry = |object: &Value| {
         let kind = proto::key::Kind::from_name(object["kind"].as_str().unwrap()).unwrap();
-        let key = ResourceKey::global(kind, object["metadata"]["name"].as_str().unwrap());
+        let namespace = object["metadata"]["namespace"].as_str().map(Into::into);
+        let key = ResourceKey { kind, namespace, name: object["metadata"]["name"].as_str().unwrap().into() };
         (key, object.to_string().into_bytes())
     };
     let mut store = Store::new(NodeName::from("h"), AbsentClusterInformation::Ready);

@@ -2,13 +2,13 @@
 
 use super::datastore::Datastore;
 use crate::calc::{
-    labels::{Effective, Lent, lent, own_labels},
+    labels::{Effective, Lent, lent, own_labels, parents},
     order::Order,
 };
 use proto::{
     id::{NodeName, ProfileName, TierName},
     key::{Kind, ResourceKey},
-    resource::{EndpointPort, HostEndpoint, PolicySpec, ProfileSpec, Resource, Tier},
+    resource::{Category, EndpointPort, HostEndpoint, PolicySpec, ProfileSpec, Resource, Tier},
     rule::Protocol,
     selector::{Restriction, Selector},
     settings::Settings,
@@ -29,8 +29,9 @@ pub type Resources = BTreeMap<ResourceKey, Arc<Resource>>;
 pub enum Scope {
     /// Those of all nodes.
     All,
-    /// Those of the host endpoints of this node, and of policy that applies to them or to nothing at all: a thousand
-    /// hosts need not all warn of what concerns one.
+    /// Those of the endpoints of this node, and of policy that applies to them or to nothing at all: a thousand hosts
+    /// need not all warn of what concerns one. Of policy that applies to nothing in a namespace those nodes hear that
+    /// have something in it.
     Node(NodeName),
 }
 
@@ -114,21 +115,23 @@ impl<'a> World<'a> {
 
     /// Host endpoints in scope.
     pub fn endpoints(&self) -> impl Iterator<Item = (&'a ResourceKey, &'a HostEndpoint)> {
-        let own = |endpoint: &HostEndpoint| match &self.scope {
-            Scope::All => true,
-            Scope::Node(node) => endpoint.node == *node,
-        };
-        self.resources.iter().filter_map(move |(key, resource)| match &**resource {
-            Resource::HostEndpoint(endpoint) if own(endpoint) => Some((key, endpoint)),
+        self.resources.iter().filter_map(|(key, resource)| match &**resource {
+            Resource::HostEndpoint(endpoint) if self.is_own(resource) => Some((key, endpoint)),
             _ => None,
         })
     }
 
-    /// GlobalNetworkPolicies in force.
+    /// The profiles that each endpoint in scope lists, of hosts and of workloads.
+    pub fn listed_profiles(&self) -> impl Iterator<Item = (&'a ResourceKey, &'a [ProfileName])> {
+        let own = self.resources.iter().filter(|(_, resource)| self.is_own(resource));
+        own.map(|(key, resource)| (key, parents(resource)))
+    }
+
+    /// Policies in force, of all and of namespaces.
     pub fn policies(&self) -> impl Iterator<Item = (&'a ResourceKey, &'a PolicySpec)> {
         let first = ResourceKey::global(Kind::GlobalNetworkPolicy, "");
-        let range =
-            self.resources.range(first..).take_while(|(key, _)| key.kind == Kind::GlobalNetworkPolicy);
+        let is_one = |kind| matches!(kind, Kind::GlobalNetworkPolicy | Kind::NetworkPolicy);
+        let range = self.resources.range(first..).take_while(move |(key, _)| is_one(key.kind));
         range.filter_map(|(key, resource)| match &**resource {
             Resource::Policy(policy) => Some((key, policy)),
             _ => None,
@@ -164,9 +167,19 @@ impl<'a> World<'a> {
         self.items.iter().any(|item| is_endpoint(item.resource))
     }
 
-    /// Whether a policy's selector picks any endpoint.
-    pub fn picks_endpoint(&self, selector: &Selector) -> bool {
-        self.candidates(selector).any(|item| is_endpoint(item.resource) && selector.matches(&item.labels))
+    /// Whether a policy applies to any endpoint.
+    pub fn picks_endpoint(&self, policy: &PolicySpec) -> bool {
+        // A workload meets normal policy and no other.
+        let workloads = matches!(policy.category, Category::Normal | Category::NormalAndForward);
+        let is_one = if workloads { is_endpoint } else { is_host_endpoint };
+        let mut candidates = self.candidates(&policy.selector);
+        candidates.any(|item| is_one(item.resource) && policy.selector.matches(&item.labels))
+    }
+
+    /// Whether it applies to an endpoint of a host.
+    pub fn picks_host_endpoint(&self, policy: &PolicySpec) -> bool {
+        let mut candidates = self.candidates(&policy.selector);
+        candidates.any(|item| is_host_endpoint(item.resource) && policy.selector.matches(&item.labels))
     }
 
     /// Whether a rule's selector picks anything that has an address.
@@ -237,24 +250,36 @@ impl<'a> World<'a> {
         values.and_then(|values| values.get(value)).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether it is an endpoint in scope.
+    fn is_own(&self, resource: &Resource) -> bool {
+        let node = match resource {
+            Resource::HostEndpoint(endpoint) => &endpoint.node,
+            Resource::WorkloadEndpoint(endpoint) => &endpoint.node,
+            _ => return false,
+        };
+        match &self.scope {
+            Scope::All => true,
+            Scope::Node(own) => node == own,
+        }
+    }
+
     fn find_concerning(&self) -> BTreeSet<&'a ResourceKey> {
         if self.scope == Scope::All {
-            let all = self.resources.keys().filter(|key| key.kind != Kind::NetworkPolicy);
-            return all.collect();
+            return self.resources.keys().collect();
         }
-        let mut keys: BTreeSet<_> = self.endpoints().map(|(key, _)| key).collect();
-        let own: Vec<_> = self
-            .items
-            .iter()
-            .filter(|item| matches!((item.resource, &self.scope), (Resource::HostEndpoint(e), Scope::Node(node)) if e.node == *node))
-            .collect();
+        let mut keys: BTreeSet<_> = self.listed_profiles().map(|(key, _)| key).collect();
+        let namespaces: BTreeSet<_> = keys.iter().map(|key| &key.namespace).collect();
+        let own: Vec<_> = self.items.iter().filter(|item| self.is_own(item.resource)).collect();
+        let mut policies = Vec::new();
         for (key, policy) in self.policies() {
             let here = own.iter().any(|item| policy.selector.matches(&item.labels));
-            if here || !self.picks_endpoint(&policy.selector) {
-                keys.insert(key);
+            let near = key.namespace.is_none() || namespaces.contains(&key.namespace);
+            if here || near && !self.picks_endpoint(policy) {
+                policies.push(key);
             }
         }
-        let listed: BTreeSet<_> = self.endpoints().flat_map(|(_, endpoint)| &endpoint.profiles).collect();
+        keys.extend(policies);
+        let listed: BTreeSet<_> = self.listed_profiles().flat_map(|(_, profiles)| profiles).collect();
         let profiles = self.resources.keys().filter(|key| key.kind == Kind::Profile);
         keys.extend(profiles.filter(|key| listed.contains(&ProfileName::new(key.name.clone()))));
         keys
@@ -267,6 +292,10 @@ pub struct Profiles(Lent);
 
 fn is_endpoint(resource: &Resource) -> bool {
     matches!(resource, Resource::HostEndpoint(_) | Resource::WorkloadEndpoint(_))
+}
+
+fn is_host_endpoint(resource: &Resource) -> bool {
+    matches!(resource, Resource::HostEndpoint(_))
 }
 
 fn ports(resource: &Resource) -> &[EndpointPort] {
