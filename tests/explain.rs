@@ -110,6 +110,41 @@ fn the_kernels_trace_names_the_rule_that_the_explanation_names() {
             "input: policy default default.web ingress 0 passed",
         ),
         (
+            "established SCTP",
+            "--in eth0 --from 192.0.2.9 --to 192.0.2.1:443 --proto sctp --state established",
+            "pre-dnat: established passed; input: established passed",
+        ),
+        (
+            "an answer to what is no echo",
+            "--in eth0 --from 192.0.2.9 --to 192.0.2.1 --icmp 14 --state established",
+            "pre-dnat: established passed; input: established passed",
+        ),
+        (
+            "an error about a connection",
+            "--in eth0 --from 192.0.2.9 --to 192.0.2.1 --icmp 3/3 --state related",
+            "pre-dnat: established passed; input: established passed",
+        ),
+        (
+            "the same of IPv6",
+            "--in eth0 --from 2001:db8::9 --to 2001:db8::1 --icmp 2 --state related",
+            "pre-dnat: established passed; input: established passed",
+        ),
+        (
+            "multicast",
+            "--in eth0 --from 192.0.2.9 --to 239.1.2.3:5353 --proto udp",
+            "input: end of tier default ingress dropped",
+        ),
+        (
+            "multicast of IPv6",
+            "--in eth0 --from 2001:db8:1::9 --to [ff02::fb]:443",
+            "input: policy default default.web ingress 0 passed",
+        ),
+        (
+            "neighbour discovery, which is multicast",
+            "--in eth0 --from 2001:db8::9 --to ff02::1:ff00:1 --icmp 135 --hop-limit 255 --state untracked",
+            "input: neighbour discovery passed",
+        ),
+        (
             "SCTP",
             "--in eth1 --from 198.51.100.9 --to 198.51.100.1:80 --proto sctp",
             "input: profile lan ingress 0 passed",
@@ -170,8 +205,38 @@ fn it_does_so_on_every_way_through_the_host() {
             "--out cali1 --from 192.0.2.1 --to 192.0.2.9 --icmp 8 --dnat-from 10.65.0.2 --rerouted eth0",
             "output: judged after rerouting passed; postrouting: policy default default.web egress 1 dropped",
         ),
+        (
+            "an error leaves",
+            "--out eth0 --from 192.0.2.1 --to 192.0.2.9 --icmp 3/3 --state related",
+            "output: established passed",
+        ),
+        (
+            "an error is forwarded",
+            "--in eth0 --out eth1 --from 192.0.2.9 --to 198.51.100.9 --icmp 11 --state related",
+            "pre-dnat: established passed; forward-in: established passed; forward-out: established passed",
+        ),
+        (
+            "multicast leaves",
+            "--out eth0 --from 192.0.2.1 --to 224.0.0.251:5353 --proto udp",
+            "output: end of tier default egress dropped",
+        ),
+        (
+            "multicast of IPv6 leaves",
+            "--out eth0 --from 2001:db8::1 --to [ff02::fb]:5353 --proto udp",
+            "output: end of tier default egress dropped",
+        ),
         ("to a workload", "--out cali1 --from 192.0.2.1 --to 10.65.0.2:80", "output: to a workload passed"),
         ("within the host", "--in lo --out lo --from 127.0.0.1 --to 127.0.0.1:80", ""),
+        (
+            "an error within the host",
+            "--in lo --out lo --from 127.0.0.1 --to 127.0.0.1 --icmp 3/3 --state related",
+            "output: established passed; pre-dnat: established passed; input: established passed",
+        ),
+        (
+            "to a workload, SCTP that is established",
+            "--out cali1 --from 192.0.2.1 --to 10.65.0.2:80 --proto sctp --state established",
+            "output: established passed",
+        ),
     ];
     for (why, words, expected) in cases {
         assert_eq!(kernel(&host, &[], words), expected, "{why}");
@@ -229,7 +294,37 @@ fn what_cannot_be_verified_says_why_and_is_explained_all_the_same() {
     let unprivileged = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
     let cases = [
         ("no privileges", &unprivileged[..], new.to_owned(), "unshare -rn portcullis explain"),
-        ("another connection would be needed", &[], format!("{new} --state related"), "--state related"),
+        (
+            "another connection would have to announce it",
+            &[],
+            format!("{new} --state related"),
+            "only ICMP errors",
+        ),
+        (
+            "an error is not translated by a rule",
+            &[],
+            "--in eth3 --from 192.0.2.9 --to 10.65.0.2 --dnat-from 192.0.2.129 --icmp 3 --state related"
+                .to_owned(),
+            "leave out --dnat-from",
+        ),
+        (
+            "ICMP of no connection",
+            &[],
+            "--in eth0 --from 192.0.2.9 --to 192.0.2.1 --icmp 3 --state established".to_owned(),
+            "is --state related",
+        ),
+        (
+            "multicast has no answers",
+            &[],
+            "--in eth0 --from 192.0.2.9 --to 224.0.0.1:80 --state established".to_owned(),
+            "nothing comes",
+        ),
+        (
+            "multicast is routed by a program",
+            &[],
+            "--in eth0 --out eth1 --from 192.0.2.9 --to 239.1.2.3:5353 --proto udp".to_owned(),
+            "multicast router",
+        ),
         (
             "connection tracking sees it otherwise",
             &[],
@@ -239,7 +334,7 @@ fn what_cannot_be_verified_says_why_and_is_explained_all_the_same() {
         (
             "nobody's address",
             &[],
-            "--in eth0 --from 192.0.2.9 --to 224.0.0.1:5353 --proto udp".to_owned(),
+            "--in eth0 --from 192.0.2.9 --to 255.255.255.255:67 --proto udp".to_owned(),
             "addresses of single hosts",
         ),
         (

@@ -22,7 +22,7 @@ use dataplane::{
     render::Renderer,
     ruleset::{Observed, Ruleset, TABLE},
 };
-use feasible::{answer, is_echo_reply, unsupported};
+use feasible::{answer, is_answer, unsupported};
 use frame::Segment;
 use nix::{
     errno::Errno,
@@ -133,7 +133,7 @@ impl Experiment<'_> {
         let rig = Rig::make(self.packet, self.way)?;
         let kernel = Kernel::spawn()?;
         let mut told = Told { tracer: Tracer::subscribe().map_err(VerifyError::Trace)? };
-        if self.packet.state == CtState::Established {
+        if matches!(self.packet.state, CtState::Established | CtState::Related) {
             self.open_connection(&rig, &kernel, &mut told).await?;
         }
         post(&kernel, posts::attempt(self.packet, self.way)).await?;
@@ -151,7 +151,7 @@ impl Experiment<'_> {
     async fn open_connection(&self, rig: &Rig, kernel: &Kernel, told: &mut Told) -> Result<(), VerifyError> {
         let (packet, answer) = (self.packet.untranslated(), answer(self.packet));
         post(kernel, posts::opening(self.packet, &answer, self.way)).await?;
-        if is_echo_reply(self.packet) {
+        if self.packet.state == CtState::Related || is_answer(self.packet) {
             told.come_to(self.other_end(), || rig.answer(&answer, Segment::Opens)).await?;
             return Ok(());
         }
@@ -178,10 +178,11 @@ impl Experiment<'_> {
 
     fn send(&self, rig: &Rig) -> Result<(), VerifyError> {
         let segment = match self.packet.state {
-            CtState::Established if is_echo_reply(self.packet) => Segment::Answers,
+            CtState::Established if is_answer(self.packet) => Segment::Answers,
             CtState::Established => Segment::GoesOn,
             CtState::Invalid => Segment::Stray,
-            CtState::New | CtState::Related | CtState::Untracked => Segment::Opens,
+            CtState::Related => Segment::TellsOf,
+            CtState::New | CtState::Untracked => Segment::Opens,
         };
         rig.send(&self.packet.untranslated(), segment, Purpose::Attempt)
     }

@@ -1,12 +1,14 @@
 //! A packet as bytes that connection tracking believes. Pure.
 
+use super::feasible::answer;
 use proto::{judge::Packet, rule::Protocol};
 use std::net::IpAddr;
 
 /// The address of the links under test.
 pub(super) const MAC: &str = "02:00:00:00:00:01";
 
-/// What a packet is to its connection. Only TCP says so in its bytes.
+/// What a packet is to its connection. Only TCP and SCTP say so in their bytes, and an error, which has those of what it
+/// is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Segment {
     /// It opens one.
@@ -17,6 +19,8 @@ pub(super) enum Segment {
     GoesOn,
     /// It is of none, and opens none.
     Stray,
+    /// It is an error about what opened one.
+    TellsOf,
 }
 
 /// As it is on Ethernet, to the link under test.
@@ -53,7 +57,7 @@ fn payload(packet: &Packet, segment: Segment) -> Vec<u8> {
         Protocol::TCP => {
             // Both sides count from 1; a SYN counts.
             let (sequence, acknowledged, flags) = match segment {
-                Segment::Opens => (1, 0, 0x02),
+                Segment::Opens | Segment::TellsOf => (1, 0, 0x02),
                 Segment::Answers => (1, 2, 0x12),
                 Segment::GoesOn => (2, 2, 0x10),
                 Segment::Stray => (1, 0, 0),
@@ -64,7 +68,11 @@ fn payload(packet: &Packet, segment: Segment) -> Vec<u8> {
         Protocol::UDP => ([&ports[..], &[0, 12, 0, 0, 0, 0, 0, 0]].concat(), Some(6)),
         // In the place of the length: how much the checksum covers, where 0 is all.
         Protocol::UDPLITE => ([&ports[..], &[0; 8]].concat(), Some(6)),
-        Protocol::SCTP => return sctp_init(&ports),
+        Protocol::SCTP => return sctp(&ports, segment),
+        Protocol::ICMP | Protocol::ICMPV6 if segment == Segment::TellsOf => {
+            let about = ip_packet(&answer(packet), Segment::Opens);
+            ([&[packet.icmp_type, packet.icmp_code, 0, 0, 0, 0, 0, 0], &about[..]].concat(), Some(2))
+        }
         Protocol::ICMP | Protocol::ICMPV6 => {
             ([&[packet.icmp_type, packet.icmp_code, 0, 0, 0, 1, 0, 1][..], &[0; 24]].concat(), Some(2))
         }
@@ -87,10 +95,15 @@ fn payload(packet: &Packet, segment: Segment) -> Vec<u8> {
     body
 }
 
-/// INIT: without a chunk it would be no SCTP to connection tracking.
-fn sctp_init(ports: &[u8]) -> Vec<u8> {
-    let init = [1, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0x20, 0, 0, 1, 0, 1, 0, 0, 0, 1];
-    let mut body = [ports, &[0; 8], &init].concat();
+/// INIT, INIT ACK or COOKIE ECHO: without a chunk it would be no SCTP to connection tracking. Both sides' tags are 1.
+fn sctp(ports: &[u8], segment: Segment) -> Vec<u8> {
+    let rest = [0, 0, 20, 0, 0, 0, 1, 0, 0, 0x20, 0, 0, 1, 0, 1, 0, 0, 0, 1];
+    let (tag, chunk) = match segment {
+        Segment::Opens | Segment::Stray | Segment::TellsOf => (0, [&[1][..], &rest].concat()),
+        Segment::Answers => (1, [&[2][..], &rest].concat()),
+        Segment::GoesOn => (1, vec![10, 0, 0, 8, 0, 0, 0, 0]),
+    };
+    let mut body = [ports, &[0, 0, 0, tag, 0, 0, 0, 0], &chunk].concat();
     // CRC32c (RFC 9260, appendix A), its own field being zero.
     let byte = |crc: u32, byte: &u8| {
         let bit = |crc: u32, _| (crc >> 1) ^ (0x82f6_3b78 & 0_u32.wrapping_sub(crc & 1));

@@ -112,7 +112,9 @@ impl Rig {
             IpAddr::V4(to) => sendto(socket, &bytes, &SockaddrIn::from(SocketAddrV4::new(to, 0)), flags),
             IpAddr::V6(to) => {
                 let scope = match &self.way {
-                    Way::In(link) | Way::Out { link, .. } if to.is_unicast_link_local() => {
+                    Way::In(link) | Way::Out { link, .. }
+                        if to.is_unicast_link_local() || to.is_multicast() =>
+                    {
                         if_nametoindex(link.as_str())?
                     }
                     _ => 0,
@@ -198,12 +200,18 @@ fn routes_script(packet: &Packet, way: &Way) -> String {
     let before = packet.untranslated().destination;
     let address = |address: IpAddr, link: &IfName| {
         let nodad = if address.is_ipv6() { " nodad" } else { "" };
+        // As if a process had joined the group.
+        let join = if address.is_multicast() { " autojoin" } else { "" };
         match address.is_loopback() {
             true => String::new(),
-            false => format!("address replace {address}/{} dev {link}{nodad}\n", width(address)),
+            false => format!("address replace {address}/{} dev {link}{nodad}{join}\n", width(address)),
         }
     };
-    let route = |to: IpAddr, link: &IfName| format!("route replace {to}/{} dev {link}\n", width(to));
+    let route = |to: IpAddr, link: &IfName| match to {
+        // Each link has a route to all groups.
+        IpAddr::V6(to) if to.is_multicast() => String::new(),
+        to => format!("route replace {to}/{} dev {link}\n", width(to)),
+    };
     match way {
         // Where it came from has to be routed, or the kernel takes the sender for a martian.
         Way::In(link) => address(packet.destination, link) + &route(packet.source, link),
