@@ -1,9 +1,10 @@
 //! `make bench`: what the program costs, beside what it should cost and what the reference costs on the same work. It
 //! measures the release binary from outside, by packets and /proc; it never fails on a figure, only on a wrong verdict.
 //!
-//!     bench [latency] [members] [cold-start] [restart] [idle] [packets] [--quick]
+//!     bench [latency] [members] [cold-start] [restart] [idle] [packets] [events] [--quick]
 
 mod cold_start;
+mod events;
 mod flood;
 mod idle;
 mod latency;
@@ -37,6 +38,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("restart", restart::run),
     ("idle", idle::run),
     ("packets", packets::run),
+    ("events", events::run),
 ];
 
 fn main() {

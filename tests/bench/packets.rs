@@ -66,11 +66,7 @@ impl DropRule {
 /// Microseconds for a packet from each peer to a port that nobody allows.
 fn costs(scale: Scale, peers: &[&Netns]) -> Vec<f64> {
     let sockets: Vec<UdpSocket> = peers.iter().map(|peer| peer.enter(socket)).collect();
-    let measure = || {
-        let mut core = CpuSet::new();
-        core.set(0).expect("there is a first core");
-        // Where the machine does not let us, the figure is only noisier.
-        let _ = sched_setaffinity(Pid::from_raw(0), &core);
+    pinned(|| {
         let mut runs = vec![Vec::new(); sockets.len()];
         for _ in 0..RUNS {
             for (socket, runs) in sockets.iter().zip(&mut runs) {
@@ -78,8 +74,25 @@ fn costs(scale: Scale, peers: &[&Netns]) -> Vec<f64> {
             }
         }
         runs.into_iter().map(median).collect()
+    })
+}
+
+/// Microseconds for a packet of a flood to a port that nobody allows.
+pub(crate) fn flood(peer: &Netns, packets: usize) -> f64 {
+    let socket = peer.enter(socket);
+    pinned(|| run_once(&socket, packets))
+}
+
+/// Does it on the first core.
+fn pinned<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let work = || {
+        let mut core = CpuSet::new();
+        core.set(0).expect("there is a first core");
+        // Where the machine does not let us, the figure is only noisier.
+        let _ = sched_setaffinity(Pid::from_raw(0), &core);
+        work()
     };
-    std::thread::scope(|scope| scope.spawn(measure).join()).expect("the sender ends")
+    std::thread::scope(|scope| scope.spawn(work).join()).expect("the sender ends")
 }
 
 /// TCP to no listed port would do as well; a UDP send is the cheapest way to make the host judge a packet.
