@@ -3,7 +3,7 @@
 
 use harness::{
     Netns, World,
-    agent::binary,
+    agent::{Datastore, binary},
     etcd::{Etcd, URL},
     eventually,
     resource::{NODE, Resource, host_endpoint, policy, rules},
@@ -16,6 +16,9 @@ const MEND: &str = "add tcp:2379 to FailsafeOutboundHostPorts";
 const AGAIN: &str = "the agent can reach its datastore again";
 /// etcd's port is a failsafe by default.
 const NO_FAILSAFE: &str = "FailsafeOutboundHostPorts = udp:53";
+const MAY_BE_WHY: &str = "the rules that an earlier agent left are in force: they may be why";
+/// Connections that nobody answers end after 10 seconds.
+const PATIENCE: Duration = Duration::from_secs(40);
 const SOON: Duration = Duration::from_secs(10);
 
 /// Policy for the link to etcd.
@@ -64,6 +67,44 @@ fn an_agent_that_cuts_itself_off_at_its_start_says_so() {
         let log = world.agent().log();
         log.lines().any(|line| line.contains(CUT_OFF) && line.contains(MEND))
     });
+}
+
+#[test]
+fn a_restarted_agent_says_that_the_rules_in_force_may_cut_it_off_and_how_to_look_and_mend_it() {
+    let mut world = World::new(Store::Etcd, &[]);
+    world.start(NO_FAILSAFE, &[way(), out("Allow TCP to 2379")]);
+    world.put(&[out("Allow TCP to 443")]);
+    eventually("it is cut off but for the connection that is open", SOON, || count(&mut world, CUT_OFF) > 0);
+    world.agent().stop();
+    let before = world.host().ruleset();
+    world.agent().start_again_unready();
+    eventually("it says so", PATIENCE, || count(&mut world, MAY_BE_WHY) > 0);
+    let log = world.agent().log();
+    let line = log.lines().find(|line| line.contains(MAY_BE_WHY)).expect("it is said");
+    let rule = "rule inet portcullis output tcp dport { 2379 } accept";
+    for part in ["ERROR", "198.51.100.1:2379", "timed out", "nft list table inet portcullis", rule, MEND] {
+        assert!(line.contains(part), "{part} is missing: {line}");
+    }
+    assert_eq!(world.host().ruleset(), before, "it changes nothing");
+    world.host().nft(&format!("insert {rule}"));
+    world.agent().wait_until_ready();
+    assert!(count(&mut world, CUT_OFF) > 0, "what is in force is told as ever: {}", world.agent().log());
+    assert!(!world.host().ruleset().contains("dport { 2379 } accept"), "the help is taken out again");
+}
+
+#[test]
+fn an_agent_whose_datastore_is_away_says_nothing_of_rules_that_are_not_there() {
+    let mut world = World::new(Store::Etcd, &[]);
+    world.start_bare("");
+    world.agent().stop();
+    match world.datastore() {
+        Datastore::Etcd(etcd) => etcd.stop(),
+        Datastore::Directory(_) => unreachable!("this world was made with an etcd"),
+    }
+    world.agent().start_again_unready();
+    eventually("it waits", PATIENCE, || world.agent().log().contains("cannot be read"));
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(count(&mut world, MAY_BE_WHY), 0, "{}", world.agent().log());
 }
 
 #[test]

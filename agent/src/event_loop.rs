@@ -5,11 +5,12 @@
 
 use crate::{
     cold_conntrack,
-    config::{HealthAddress, Severity},
+    config::{Datastore, HealthAddress, Severity},
     datastore_route,
     engine::{ConfigurationChange, Engine},
     events::{names::Names, possible::Possible},
     health::{Health, Status},
+    left_in_force,
     logging::Logging,
     reachability,
     status::desk::{Desk, Question},
@@ -146,7 +147,7 @@ pub async fn run(
             }
             Event::Link(event) => machine.on_link(event),
             Event::Table(event) => machine.on_table(event),
-            Event::Datastore(event) => machine.on_datastore(event).await,
+            Event::Datastore(event) => machine.on_datastore(event, &kernel).await,
             Event::Question(question) => {
                 machine.outputs.desk.answer(question, (&machine.engine, &machine.reconciler), Instant::now());
                 continue;
@@ -318,9 +319,9 @@ impl Machine {
     }
 
     /// Awaits only the kernel's answer whether there can be events, once.
-    async fn on_datastore(&mut self, event: SyncEvent) {
+    async fn on_datastore(&mut self, event: SyncEvent, kernel: &Kernel) {
         match event {
-            SyncEvent::Health(health) => self.on_datastore_health(health),
+            SyncEvent::Health(health) => self.on_datastore_health(health, kernel),
             event => {
                 self.outputs.desk.on_event(&event, Instant::now());
                 let mut step = self.engine.on_datastore(event);
@@ -338,12 +339,17 @@ impl Machine {
         }
     }
 
-    fn on_datastore_health(&mut self, health: syncer::Health) {
+    fn on_datastore_health(&mut self, health: syncer::Health, kernel: &Kernel) {
         self.outputs.desk.on_event(&SyncEvent::Health(health.clone()), Instant::now());
         match &health {
             syncer::Health::Connected => info!("connected to the datastore"),
             syncer::Health::Lost { reason } => {
                 error!(reason, "the datastore cannot be read; what is in force stays in force");
+                let is_etcd = matches!(self.engine.resolved().datastore(), Datastore::Etcd(_));
+                if is_etcd && !self.reconciler.settled() {
+                    let addresses = self.datastore_addresses.borrow().clone();
+                    tokio::spawn(left_in_force::tell(kernel.clone(), addresses));
+                }
             }
         }
         self.datastore = Some(health);

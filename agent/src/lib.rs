@@ -8,6 +8,7 @@
 //! | [`config`] | but for reading files | settings: sources, precedence, syntax |
 //! | [`evaluate`] | yes | what becomes of a packet, from scratch |
 //! | [`reachability`] | yes | whether what is in force cuts the agent off its datastore; [`datastore_route`] finds the way to it |
+//! | [`left_in_force`] | no | what is said where that cannot be judged: rules from before, and no datastore |
 //! | [`engine`] | yes | one event of the datastore or of links, carried to the reconciler |
 //! | [`cold_conntrack`] | but for a file | what is said when our table is the first that has connections tracked |
 //! | [`events`] | but for its thread | packets that rules tell of, as lines of JSON |
@@ -33,6 +34,7 @@ pub mod evaluate;
 pub mod event_loop;
 pub mod events;
 pub mod health;
+pub mod left_in_force;
 pub mod leftovers;
 pub mod lint;
 pub mod logging;
