@@ -3,13 +3,16 @@
 //! It knows how to connect and nothing of keys. Reconnecting is the client library's; what a lost connection means
 //! is the caller's.
 
-use etcd_client::{Certificate, Client, ConnectOptions, Identity, KvClient, TlsOptions, WatchClient};
+use etcd_client::{
+    Certificate, Client, ConnectOptions, GetOptions, Identity, KvClient, TlsOptions, WatchClient,
+};
 use std::{
     error::Error as _,
     fmt, io,
     path::{Path, PathBuf},
     time::Duration,
 };
+use tokio::task::JoinSet;
 
 /// How long to wait for a TCP connection and TLS handshake, and for the first login. Calico's value.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,6 +24,9 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer that we accept, in bytes. The default of the transport, 4 MiB, is less than what a cluster
 /// of a few thousand policies lists; Go's clients accept 2 GiB, which a corrupted length would make us allocate.
 pub const ANSWER_BYTES_MAX: usize = 512 << 20;
+
+/// gRPC's code for a server that cannot serve just now.
+const UNAVAILABLE: i32 = 14;
 
 /// Where etcd is and who we are there.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -75,27 +81,50 @@ pub enum ConnectError {
         "TLS files are given, and the etcd endpoint `{endpoint}` is http: write https, or leave out the files"
     )]
     PlainEndpointWithTls { endpoint: String },
-    #[error("etcd ({endpoints}) did not answer within {} s: is it running and reachable?", DIAL_TIMEOUT.as_secs())]
-    Timeout { endpoints: String },
-    #[error("cannot connect to etcd ({endpoints}): {}", explain(source))]
+    #[error("etcd ({endpoint}) did not answer within {} s: is it running and reachable?", DIAL_TIMEOUT.as_secs())]
+    Timeout { endpoint: String },
+    #[error("cannot connect to etcd ({endpoint}): {}", explain(source))]
     Client {
-        endpoints: String,
+        endpoint: String,
         #[source]
         source: Box<etcd_client::Error>,
     },
+    #[error("no etcd endpoint answers: {0}")]
+    NoAnswer(String),
 }
 
-/// Prepares a client. Connections are made when the first request is sent, and again when they are lost; with a
-/// user name the login is such a request.
+/// Connects to the endpoint that answers first; the others may be down. (A client of several would pick one by chance
+/// for each request, and take a refused connection for the answer.)
 ///
 /// # Errors
-/// What is wrong with the settings, or with the login. An unreachable etcd without a login shows at the first
-/// request: see [`explain`].
+/// What is wrong with the settings, or with the login; or why no endpoint answers.
 pub async fn connect(options: &EtcdOptions) -> Result<Client, ConnectError> {
-    if options.endpoints.is_empty() {
-        return Err(ConnectError::NoEndpoint);
+    let mut attempts = JoinSet::new();
+    for endpoint in options.endpoints.clone() {
+        let options = options.clone();
+        attempts.spawn(async move { connect_to(&endpoint, &options).await });
     }
-    let tls = tls(options)?;
+    let mut failures = Vec::new();
+    while let Some(attempt) = attempts.join_next().await {
+        match attempt.expect("an attempt is neither aborted nor panics") {
+            Err(error @ (ConnectError::Timeout { .. } | ConnectError::Client { .. })) => failures.push(error),
+            other => return other,
+        }
+    }
+    match failures.len() {
+        0 => Err(ConnectError::NoEndpoint),
+        1 => Err(failures.swap_remove(0)),
+        _ => {
+            let mut texts: Vec<_> = failures.iter().map(ToString::to_string).collect();
+            texts.sort();
+            Err(ConnectError::NoAnswer(texts.join("; ")))
+        }
+    }
+}
+
+/// Connects to one endpoint and waits for an answer, whichever: that a request is refused is an answer too.
+async fn connect_to(endpoint: &str, options: &EtcdOptions) -> Result<Client, ConnectError> {
+    let tls = tls(endpoint, options)?;
     let mut connect = ConnectOptions::new()
         .with_connect_timeout(DIAL_TIMEOUT)
         .with_keep_alive(KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT)
@@ -109,12 +138,30 @@ pub async fn connect(options: &EtcdOptions) -> Result<Client, ConnectError> {
     if !options.username.is_empty() && !options.password.is_empty() {
         connect = connect.with_user(&options.username, &options.password);
     }
-    let endpoints = endpoints(&options.endpoints, tls.is_some())?;
-    let listed = || endpoints.join(", ");
-    match tokio::time::timeout(DIAL_TIMEOUT, Client::connect(&endpoints, Some(connect))).await {
+    let endpoint = url(endpoint, tls.is_some())?;
+    let answer = async {
+        let client = Client::connect([&endpoint], Some(connect)).await?;
+        let question = GetOptions::new().with_count_only();
+        match client.kv_client().get("/calico/", Some(question)).await {
+            Err(error) if is_lost(&error) => Err(error),
+            _ => Ok(client),
+        }
+    };
+    match tokio::time::timeout(DIAL_TIMEOUT, answer).await {
         Ok(Ok(client)) => Ok(client),
-        Ok(Err(source)) => Err(ConnectError::Client { endpoints: listed(), source: Box::new(source) }),
-        Err(_) => Err(ConnectError::Timeout { endpoints: listed() }),
+        Ok(Err(source)) => Err(ConnectError::Client { endpoint, source: Box::new(source) }),
+        Err(_) => Err(ConnectError::Timeout { endpoint }),
+    }
+}
+
+/// Whether an error is of the way to etcd, or of an etcd without a leader.
+fn is_lost(error: &etcd_client::Error) -> bool {
+    match error {
+        // What a server says of its own has no cause.
+        etcd_client::Error::GRpcStatus(status) => {
+            status.source().is_some() || i32::from(status.code()) == UNAVAILABLE
+        }
+        _ => true,
     }
 }
 
@@ -159,6 +206,8 @@ pub fn explain(error: &etcd_client::Error) -> String {
 
 const HUNG_UP: &str = "the server hung up: it stopped, or it wants https:// in ETCD_ENDPOINTS (EtcdEndpoints), or a client certificate in ETCD_CERT_FILE and ETCD_KEY_FILE (EtcdCertFile, EtcdKeyFile)";
 
+const NO_TLS: &str = "this port does not speak TLS: write http:// in ETCD_ENDPOINTS (EtcdEndpoints)";
+
 /// What the operator can do, by what etcd and the transport say.
 fn hint(text: &str) -> Option<&'static str> {
     let hints = [
@@ -184,10 +233,8 @@ fn hint(text: &str) -> Option<&'static str> {
             "CertificateRequired",
             "this etcd wants a client certificate: ETCD_CERT_FILE, ETCD_KEY_FILE (EtcdCertFile, EtcdKeyFile)",
         ),
-        (
-            "InvalidContentType",
-            "this port does not speak TLS: write http:// in ETCD_ENDPOINTS (EtcdEndpoints)",
-        ),
+        ("InvalidContentType", NO_TLS),
+        ("tls handshake eof", NO_TLS),
         (
             "received fatal alert: BadCertificate",
             "this etcd wants a client certificate of its own CA: ETCD_CERT_FILE, ETCD_KEY_FILE (EtcdCertFile, EtcdKeyFile)",
@@ -203,39 +250,34 @@ fn hint(text: &str) -> Option<&'static str> {
     hints.iter().find(|(sign, _)| text.contains(sign)).map(|(_, hint)| *hint)
 }
 
-/// Endpoints as URLs with a scheme.
-fn endpoints(raw: &[String], tls: bool) -> Result<Vec<String>, ConnectError> {
-    let url = |endpoint: &String| {
-        let endpoint = endpoint.trim().trim_end_matches('/');
-        let (scheme, address) = match endpoint.split_once("://") {
-            Some((scheme, address)) => (scheme.to_ascii_lowercase(), address),
-            None => (if tls { "https" } else { "http" }.to_owned(), endpoint),
-        };
-        let wrong = |reason: String| Err(ConnectError::Endpoint { endpoint: endpoint.to_owned(), reason });
-        match scheme.as_str() {
-            "http" if tls => {
-                return Err(ConnectError::PlainEndpointWithTls { endpoint: endpoint.to_owned() });
-            }
-            "http" | "https" => {}
-            other => return wrong(format!("the scheme `{other}` is not http or https")),
-        }
-        if address.is_empty() || address.contains(['/', '?', '#', ' ']) {
-            return wrong("not a host and a port".to_owned());
-        }
-        Ok(format!("{scheme}://{address}"))
+/// An endpoint as a URL with a scheme.
+fn url(endpoint: &str, tls: bool) -> Result<String, ConnectError> {
+    let endpoint = endpoint.trim().trim_end_matches('/');
+    let (scheme, address) = match endpoint.split_once("://") {
+        Some((scheme, address)) => (scheme.to_ascii_lowercase(), address),
+        None => (if tls { "https" } else { "http" }.to_owned(), endpoint),
     };
-    raw.iter().map(url).collect()
+    let wrong = |reason: String| Err(ConnectError::Endpoint { endpoint: endpoint.to_owned(), reason });
+    match scheme.as_str() {
+        "http" if tls => return Err(ConnectError::PlainEndpointWithTls { endpoint: endpoint.to_owned() }),
+        "http" | "https" => {}
+        other => return wrong(format!("the scheme `{other}` is not http or https")),
+    }
+    if address.is_empty() || address.contains(['/', '?', '#', ' ']) {
+        return wrong("not a host and a port".to_owned());
+    }
+    Ok(format!("{scheme}://{address}"))
 }
 
 /// The TLS settings; `None` where no file is given, which means the system's roots for https.
-fn tls(options: &EtcdOptions) -> Result<Option<TlsOptions>, ConnectError> {
+fn tls(endpoint: &str, options: &EtcdOptions) -> Result<Option<TlsOptions>, ConnectError> {
     let identity = match (&options.cert_file, &options.key_file) {
         (Some(cert), Some(key)) => Some(Identity::from_pem(read("certificate", cert)?, read("key", key)?)),
         (None, None) => None,
         _ => return Err(ConnectError::HalfIdentity),
     };
     let ca = options.ca_file.as_deref().map(|path| read("CA certificate", path)).transpose()?;
-    let https = options.endpoints.iter().any(|e| e.trim().to_ascii_lowercase().starts_with("https://"));
+    let https = endpoint.trim().to_ascii_lowercase().starts_with("https://");
     if identity.is_none() && ca.is_none() && !https {
         return Ok(None);
     }
@@ -273,8 +315,7 @@ mod tests {
             ("nothing", "", false, None),
         ];
         for (why, spelled, tls, meant) in cases {
-            let found = endpoints(&[spelled.to_owned()], tls).ok().map(|urls| urls[0].clone());
-            assert_eq!(found.as_deref(), meant, "{why}");
+            assert_eq!(url(spelled, tls).ok().as_deref(), meant, "{why}");
         }
     }
 
@@ -287,6 +328,6 @@ mod tests {
     #[test]
     fn half_an_identity_is_refused() {
         let options = EtcdOptions { cert_file: Some("/c".into()), ..EtcdOptions::default() };
-        assert!(matches!(tls(&options), Err(ConnectError::HalfIdentity)));
+        assert!(matches!(tls("https://a:1", &options), Err(ConnectError::HalfIdentity)));
     }
 }

@@ -37,6 +37,24 @@ async fn a_snapshot_is_followed_by_every_change() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_is_down_is_passed_over() {
+    let etcd = Etcd::start(&[]).await;
+    let live = etcd.options();
+    let dead = "http://127.0.0.1:1".to_owned();
+    for dead_first in [true, false] {
+        let mut options = live.clone();
+        options.endpoints.insert(if dead_first { 0 } else { live.endpoints.len() }, dead.clone());
+        etcd::snapshot(&options).await.expect("one of them answers");
+        let mut listener = Listener::start(options);
+        listener.connected().await;
+        listener.snapshot().await;
+    }
+    let nowhere = EtcdOptions { endpoints: vec![dead.clone(), "http://127.0.0.1:2".to_owned()], ..live };
+    let refused = etcd::snapshot(&nowhere).await.expect_err("none answers").to_string();
+    assert!(nowhere.endpoints.iter().all(|endpoint| refused.contains(endpoint)), "{refused}");
+}
+
+#[tokio::test]
 async fn a_transaction_arrives_in_one_piece() {
     let etcd = Etcd::start(&[]).await;
     let mut listener = Listener::start(etcd.options());
