@@ -1,7 +1,13 @@
 //! `apply`, `create` and `replace`: write resources out of files.
 
 use super::output::outln;
-use super::{ConnectArgs, error::CommandError, initialise, input::FileArgs, resources::Resources};
+use super::{
+    ConnectArgs,
+    error::CommandError,
+    initialise,
+    input::{self, FileArgs},
+    resources::Resources,
+};
 use proto::{key::Kind, v3::AnyResource};
 
 /// Arguments of `apply`, `create` and `replace`.
@@ -9,14 +15,14 @@ use proto::{key::Kind, v3::AnyResource};
 pub struct ApplyArgs {
     #[command(flatten)]
     files: FileArgs,
-    /// Namespace of resources that have one and give none
+    /// Namespace of the resources, where they give none
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
     /// With `create`: a resource that exists already is no error, and stays as it is
     #[arg(long)]
     skip_exists: bool,
     #[command(flatten)]
-    connect: ConnectArgs,
+    pub(super) connect: ConnectArgs,
 }
 
 /// What to do with each resource.
@@ -68,28 +74,30 @@ pub async fn run(operation: Operation, args: ApplyArgs) -> Result<(), CommandErr
     let Some(path) = args.files.filename.as_deref() else {
         return Err(CommandError::Usage("give a file: -f FILE, or -f - for standard input".to_owned()));
     };
-    let mut resources = args.files.resources(path)?;
+    let resources = args.files.resources(path)?;
     if resources.is_empty() {
+        outln!("No resources specified");
         return Ok(());
-    }
-    for resource in &mut resources {
-        fill_namespace(resource, args.namespace.as_deref());
     }
     let store = args.connect.datastore().await?;
     if !args.connect.allow_version_mismatch {
         initialise::check_version(&store).await?;
     }
-    initialise::ensure(&store).await?;
+    // Who may only write some kinds may write those; where the datastore is out of reach, the writing says so.
+    let _ = initialise::ensure(&store).await;
     let target = Resources::new(store);
     let (present, past) = operation.words();
     let mut failed = 0;
     let kinds: Vec<Kind> = resources.iter().map(AnyResource::kind).collect();
-    for resource in resources {
+    for mut resource in resources {
         let (kind, name) = (resource.kind().name(), resource.metadata().name.clone());
-        let result = match operation {
-            Operation::Apply => target.apply(resource).await,
-            Operation::Create => target.create(resource).await,
-            Operation::Replace => target.update(resource).await,
+        let result = match input::fill_namespace(&mut resource, args.namespace.as_deref()) {
+            Err(error) => Err(error),
+            Ok(()) => match operation {
+                Operation::Apply => target.apply(resource).await,
+                Operation::Create => target.create(resource).await,
+                Operation::Replace => target.update(resource).await,
+            },
         };
         match result {
             Err(CommandError::AlreadyExists(_)) if args.skip_exists => {}
@@ -106,20 +114,16 @@ pub async fn run(operation: Operation, args: ApplyArgs) -> Result<(), CommandErr
 /// Says how many were written.
 pub(super) fn report(past: &str, kinds: &[Kind], failed: usize) -> Result<(), CommandError> {
     let (total, done) = (kinds.len(), kinds.len() - failed);
+    let of_kind = match kinds.iter().all(|kind| kind == &kinds[0]) {
+        true => format!(" '{}'", kinds[0].name()),
+        false => String::new(),
+    };
+    if failed == 0 {
+        outln!("Successfully {past} {done}{of_kind} resource(s)");
+        return Ok(());
+    }
     if done > 0 {
-        match kinds.iter().all(|kind| kind == &kinds[0]) {
-            true => outln!("Successfully {past} {done} '{}' resource(s)", kinds[0].name()),
-            false => outln!("Successfully {past} {done} resource(s)"),
-        }
+        outln!("Partial success: {past} {done} out of {total}{of_kind} resources");
     }
-    if failed > 0 { Err(CommandError::Several { failed, total }) } else { Ok(()) }
-}
-
-/// A namespace given on the command line is for resources that give none.
-fn fill_namespace(resource: &mut AnyResource, namespace: Option<&str>) {
-    let is_namespaced = resource.kind().is_namespaced();
-    let metadata = resource.metadata_mut();
-    if let Some(namespace) = namespace.filter(|_| is_namespaced && metadata.namespace.is_empty()) {
-        metadata.namespace = namespace.to_owned();
-    }
+    Err(CommandError::Several { failed, total })
 }

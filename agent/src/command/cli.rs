@@ -1,7 +1,7 @@
 //! The words of the command line: which commands there are, and what their help says.
 
 use super::{
-    agent, apply,
+    ConnectArgs, agent, apply,
     completion::{self, CompletionArgs, ManArgs, VersionArgs},
     config, datastore, delete, explain, get, label, lint, patch, render, status, teardown, units,
 };
@@ -16,6 +16,9 @@ Start with `portcullis agent --check`, which writes nothing; `portcullis config`
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, about = "Host endpoint policy from etcd to nftables", long_about = ABOUT)]
 pub struct Cli {
+    /// Before the command, as calicoctl takes it too
+    #[arg(long = "allow-version-mismatch", hide = true)]
+    any_version: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -83,7 +86,10 @@ impl Cli {
     ///
     /// # Errors
     /// Those of the command, in words for the operator.
-    pub async fn run(self) -> Result<(), Box<dyn Error>> {
+    pub async fn run(mut self) -> Result<(), Box<dyn Error>> {
+        if let Some(connect) = self.command.connect().filter(|_| self.any_version) {
+            connect.allow_version_mismatch = true;
+        }
         match self.command {
             Command::Agent(args) => agent::run(args).await?,
             Command::Config(args) => config::run(args).await?,
@@ -106,5 +112,19 @@ impl Cli {
             Command::Units(args) => units::run(args)?,
         }
         Ok(())
+    }
+}
+
+impl Command {
+    /// How a command on resources finds the datastore.
+    fn connect(&mut self) -> Option<&mut ConnectArgs> {
+        match self {
+            Self::Apply(args) | Self::Create(args) | Self::Replace(args) => Some(&mut args.connect),
+            Self::Patch(args) => Some(&mut args.connect),
+            Self::Label(args) => Some(&mut args.connect),
+            Self::Delete(args) => Some(&mut args.connect),
+            Self::Get(args) => Some(&mut args.connect),
+            _ => None,
+        }
     }
 }

@@ -1,19 +1,24 @@
 //! `delete`: remove resources by name, or those of a file.
 
+use super::output::outln;
 use super::{
     ConnectArgs, apply,
     error::CommandError,
     initialise,
-    input::FileArgs,
+    input::{self, FileArgs},
     kinds,
     resources::{Identity, Resources},
 };
-use proto::key::Kind;
+use proto::{key::Kind, v3::AnyResource};
 
 /// For clap's `long_about`.
 pub const ABOUT: &str = "Delete resources by kind and name, or those that a file lists.
 
-A tier with policies, the built-in tiers, the built-in profile and ClusterInformation cannot be deleted.
+A tier with policies, the built-in tiers, the built-in profile and ClusterInformation cannot be deleted. Out of a file \
+that gives a resourceVersion, a resource is deleted only as it was then.
+
+Deleting a node deletes what belongs to it: its host endpoints and workload endpoints, its BGP peers, and the \
+configurations that have its name.
 
     portcullis delete hostendpoint edge-1-eth0
     portcullis delete -f policy.yaml";
@@ -33,10 +38,10 @@ pub struct DeleteArgs {
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
     /// A resource that does not exist is no error
-    #[arg(long)]
+    #[arg(short, long)]
     skip_not_exists: bool,
     #[command(flatten)]
-    connect: ConnectArgs,
+    pub(super) connect: ConnectArgs,
 }
 
 /// Runs the command.
@@ -46,14 +51,18 @@ pub struct DeleteArgs {
 /// printed.
 pub async fn run(args: DeleteArgs) -> Result<(), CommandError> {
     let targets = targets(&args)?;
+    if targets.is_empty() {
+        outln!("No resources specified");
+        return Ok(());
+    }
     let store = args.connect.datastore().await?;
     if !args.connect.allow_version_mismatch {
         initialise::check_version(&store).await?;
     }
     let resources = Resources::new(store);
     let mut failed = 0;
-    for identity in &targets {
-        match resources.delete(identity, None).await {
+    for Target { identity, version } in &targets {
+        match resources.delete(identity, version).await {
             Err(CommandError::Absent(_)) if args.skip_not_exists => {}
             Ok(()) => {}
             Err(error) => {
@@ -62,25 +71,35 @@ pub async fn run(args: DeleteArgs) -> Result<(), CommandError> {
             }
         }
     }
-    let kinds: Vec<Kind> = targets.iter().map(|identity| identity.kind).collect();
+    let kinds: Vec<Kind> = targets.iter().map(|target| target.identity.kind).collect();
     apply::report("deleted", &kinds, failed)
 }
 
-fn targets(args: &DeleteArgs) -> Result<Vec<Identity>, CommandError> {
-    let namespace = args.namespace.as_deref().unwrap_or_default();
+/// What to delete, and the version that it must have, if any.
+struct Target {
+    identity: Identity,
+    version: String,
+}
+
+fn targets(args: &DeleteArgs) -> Result<Vec<Target>, CommandError> {
+    let namespace = args.namespace.as_deref();
     if let Some(path) = &args.files.filename {
-        let resources = args.files.resources(path)?;
-        let identity = |resource: &proto::v3::AnyResource| {
+        let mut resources = args.files.resources(path)?;
+        let target = |resource: &mut AnyResource| {
+            input::fill_namespace(resource, namespace)?;
             let metadata = resource.metadata();
-            let given = if resource.kind().is_namespaced() { namespace } else { "" };
-            let namespace = if metadata.namespace.is_empty() { given } else { &metadata.namespace };
-            Identity::new(resource.kind(), namespace, &metadata.name)
+            let identity = Identity::new(resource.kind(), &metadata.namespace, &metadata.name)?;
+            Ok(Target { identity, version: metadata.resource_version.clone() })
         };
-        return resources.iter().map(identity).collect();
+        return resources.iter_mut().map(target).collect();
     }
     let kind = kinds::parse(args.kind.as_deref().unwrap_or_default())?;
     if args.names.is_empty() {
         return Err(CommandError::Usage("give the names of what to delete, or -f FILE".to_owned()));
     }
-    args.names.iter().map(|name| Identity::new(kind, namespace, name)).collect()
+    let target = |name: &String| {
+        let identity = Identity::new(kind, namespace.unwrap_or_default(), name)?;
+        Ok(Target { identity, version: String::new() })
+    };
+    args.names.iter().map(target).collect()
 }

@@ -27,8 +27,8 @@ pub enum CommandError {
     },
     #[error("error parsing document: {name}: {source}")]
     Yaml { name: String, source: YamlError },
-    #[error("No resources specified in file {0}")]
-    NoResources(String),
+    #[error("No resources specified in {what} {path}", what = if .0.is_dir() { "directory" } else { "file" }, path = .0.display())]
+    NoResources(PathBuf),
     #[error("resource type `{word}` is not known: one of {words}", word = .0, words = super::kinds::words())]
     UnknownKind(String),
     #[error("{}", invalid(.0))]
@@ -37,6 +37,10 @@ pub enum CommandError {
     PolicyName(#[from] WrongPrefix),
     #[error("namespace should not be specified for a non-namespaced resource. {} is not a namespaced resource", .0.name())]
     NotNamespaced(Kind),
+    #[error(
+        "resource namespace does not match client namespace. {found} != {given}: leave --namespace out, or give the resource's"
+    )]
+    OtherNamespace { found: String, given: String },
     #[error("operation {operation} is not supported on {what}: {reason}")]
     NotSupported { operation: &'static str, what: String, reason: &'static str },
     #[error("resource already exists: {0}")]

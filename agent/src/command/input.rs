@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a directory's files must end in to be read.
+/// What a directory's files must end in to be read, in any case.
 const SUFFIXES: [&str; 3] = ["yaml", "yml", "json"];
 
 /// Where resources come from.
@@ -20,13 +20,13 @@ pub struct FileArgs {
     /// With a directory: also those below it
     #[arg(short = 'R', long)]
     pub recursive: bool,
-    /// With a directory: pass over files without resources instead of failing
+    /// A file or directory without resources is no error
     #[arg(long)]
     pub skip_empty: bool,
 }
 
 impl FileArgs {
-    /// All resources of the file or directory, in order; nothing when one of them cannot be read.
+    /// All resources of the file or directory, in order; an error when one of them cannot be read.
     ///
     /// # Errors
     /// A file that cannot be read or parsed, or without resources.
@@ -46,8 +46,8 @@ impl FileArgs {
             let text = std::fs::read_to_string(&file).map_err(|source| unreadable(&file, source))?;
             found.extend(self.parse(&file.display().to_string(), &text)?);
         }
-        match found.is_empty() {
-            true => Err(CommandError::NoResources(path.display().to_string())),
+        match found.is_empty() && !self.skip_empty {
+            true => Err(CommandError::NoResources(path.to_owned())),
             false => Ok(found),
         }
     }
@@ -56,7 +56,7 @@ impl FileArgs {
         let wrong = |source| CommandError::Yaml { name: name.to_owned(), source };
         let documents = yaml::documents(text).map_err(wrong)?;
         if documents.is_empty() && !self.skip_empty {
-            return Err(CommandError::NoResources(name.to_owned()));
+            return Err(CommandError::NoResources(name.into()));
         }
         documents.iter().map(|document| yaml::resource(document).map_err(wrong)).collect()
     }
@@ -67,17 +67,39 @@ impl FileArgs {
         let mut paths = entries.map_err(|source| unreadable(directory, source))?;
         paths.sort();
         for path in paths {
-            let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
+            let suffix = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
             if path.is_dir() {
                 // A link to a directory may lead back here.
                 if self.recursive && !path.is_symlink() {
                     self.walk(&path, files)?;
                 }
-            } else if SUFFIXES.contains(&suffix) {
+            } else if SUFFIXES.contains(&suffix.as_str()) {
                 files.push(path);
             }
         }
         Ok(())
+    }
+}
+
+/// Puts a namespace given on the command line into a resource that gives none.
+///
+/// # Errors
+/// [`CommandError::NotNamespaced`] where the kind has none; [`CommandError::OtherNamespace`] where the resource gives
+/// another.
+pub(super) fn fill_namespace(resource: &mut AnyResource, given: Option<&str>) -> Result<(), CommandError> {
+    let kind = resource.kind();
+    let metadata = resource.metadata_mut();
+    match given {
+        None => Ok(()),
+        Some(_) if !kind.is_namespaced() => Err(CommandError::NotNamespaced(kind)),
+        Some(given) if metadata.namespace.is_empty() || metadata.namespace == given => {
+            metadata.namespace = given.to_owned();
+            Ok(())
+        }
+        Some(given) => {
+            let found = metadata.namespace.clone();
+            Err(CommandError::OtherNamespace { found, given: given.to_owned() })
+        }
     }
 }
 

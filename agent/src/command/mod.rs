@@ -15,15 +15,16 @@
 //! |---|---|
 //! | [`apply`] [`delete`] [`get`] [`label`] [`patch`] [`datastore`] | the commands |
 //! | [`units`] | decoding, validation and selectors, line by line, for test corpora |
-//! | [`resources`] `ip_pools` | what a command may do to a resource: names, defaults, validation, transactions; to a pool |
+//! | [`resources`] `ip_pools` `nodes` | what a command may do to a resource: names, defaults, validation, transactions; to a pool; to a node |
 //! | [`initialise`] | what every writer makes sure of in a datastore first |
-//! | [`kinds`] `input` `print` `json_patch` | words for kinds; files; tables; patches |
+//! | [`kinds`] `input` `print` `columns` `json_patch` | words for kinds; files; documents; tables; patches |
 //! | [`error`] [`output`] | what can go wrong, said to the operator; standard output |
 
 pub mod agent;
 pub mod apply;
 pub mod check;
 pub mod cli;
+mod columns;
 pub mod completion;
 pub mod config;
 pub mod datastore;
@@ -39,6 +40,7 @@ pub mod kinds;
 pub mod label;
 pub mod lint;
 pub mod local;
+mod nodes;
 pub mod output;
 pub mod patch;
 mod print;

@@ -14,8 +14,8 @@ use serde_json::Value;
 pub const ABOUT: &str = "Change fields of a stored resource; the rest stays.
 
 Fields of the patch replace those of the resource, null removes one, a list replaces the whole list (a merge patch; \
-calicoctl's strategic merge does the same with these resources). With --type json the patch is a list of operations \
-(RFC 6902).
+calicoctl's strategic merge does the same with these resources). With --type json it may be a list of operations \
+(RFC 6902) instead.
 
 A policy's types stay as they are: rules patched in for another direction need types patched in as well.
 
@@ -38,7 +38,7 @@ pub struct PatchArgs {
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
     #[command(flatten)]
-    connect: ConnectArgs,
+    pub(super) connect: ConnectArgs,
 }
 
 /// Forms of a patch.
@@ -48,7 +48,7 @@ enum PatchType {
     Strategic,
     /// The same, by RFC 7386
     Merge,
-    /// A list of operations, by RFC 6902
+    /// A list of operations, by RFC 6902, or fields to replace
     Json,
 }
 
@@ -67,8 +67,11 @@ pub async fn run(args: PatchArgs) -> Result<(), CommandError> {
     let resources = Resources::new(store);
     let mut value = resources.get(&identity).await?.resource.to_value();
     match args.patch_type {
-        PatchType::Strategic | PatchType::Merge => json_patch::merge(&mut value, &patch),
-        PatchType::Json => json_patch::operations(&mut value, &patch).map_err(CommandError::Usage)?,
+        PatchType::Json if !patch.is_object() => {
+            json_patch::operations(&mut value, &patch).map_err(CommandError::Usage)?;
+        }
+        // calicoctl merges whatever the type, and its help shows fields with --type json.
+        PatchType::Json | PatchType::Strategic | PatchType::Merge => json_patch::merge(&mut value, &patch),
     }
     let wrong =
         |source| CommandError::Yaml { name: "creating resource from patched data".to_owned(), source };

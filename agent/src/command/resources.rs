@@ -1,18 +1,21 @@
 //! What a command may do to a resource, with Calico's rules: which name it is stored under, what is filled in, what
 //! is refused, and which transaction writes it (datastore model §1.2 to §1.6, §2.2).
 
-use super::{error::CommandError, initialise::new_metadata, ip_pools};
+use super::{error::CommandError, initialise::new_metadata, ip_pools, nodes};
 use crate::datastore_write::{Datastore, Stored, WriteError};
 use proto::{
     id::ProfileName,
     key::{Kind, ResourceKey},
     v3::{AnyResource, Object, ObjectMeta, ProfileSpec, Rule},
-    validate::{self, defaults, policy_name},
+    validate::{self, FieldError, defaults, policy_name},
 };
 use std::fmt;
 
 /// The namespace of a namespaced resource that gives none.
 pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// How often an update is tried while others change the same resource.
+const UPDATE_ATTEMPTS: usize = 5;
 
 /// A resource as people name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +107,11 @@ impl Resources {
             ip_pools::may_be_created(&self.store, pool).await?;
         }
         let typed = std::mem::take(resource.metadata_mut());
+        if !typed.resource_version.is_empty() {
+            let (field, found) = ("Metadata.ResourceVersion".to_owned(), typed.resource_version);
+            let reason = "field must not be set for a Create request".to_owned();
+            return Err(CommandError::Invalid(vec![FieldError { field, found, reason }]));
+        }
         let metadata = new_metadata(&typed.name, &identity.namespace);
         *resource.metadata_mut() =
             ObjectMeta { labels: typed.labels, annotations: typed.annotations, ..metadata };
@@ -115,11 +123,24 @@ impl Resources {
         }
     }
 
-    /// Writes a resource that must exist. Its metadata stays, but for labels and annotations.
+    /// Writes a resource that must exist. Its metadata stays, but for labels and annotations. One that does not say
+    /// which version it changes changes the newest, also when others write meanwhile.
     ///
     /// # Errors
     /// What validation refuses; [`CommandError::Absent`], [`CommandError::Conflict`]; the datastore's.
-    pub async fn update(&self, mut resource: AnyResource) -> Result<(), CommandError> {
+    pub async fn update(&self, resource: AnyResource) -> Result<(), CommandError> {
+        if resource.metadata().resource_version.is_empty() {
+            for _ in 1..UPDATE_ATTEMPTS {
+                match self.update_once(resource.clone()).await {
+                    Err(CommandError::Conflict(_)) => {}
+                    other => return other,
+                }
+            }
+        }
+        self.update_once(resource).await
+    }
+
+    async fn update_once(&self, mut resource: AnyResource) -> Result<(), CommandError> {
         let identity = prepare(&mut resource, "update or replace")?;
         let current = self.get(&identity).await?;
         if let (AnyResource::IPPool(old), AnyResource::IPPool(new)) = (&current.resource, &resource) {
@@ -128,7 +149,7 @@ impl Resources {
         let typed = std::mem::take(resource.metadata_mut());
         let revision = match typed.resource_version.as_str() {
             "" => current.mod_revision,
-            text => text.parse().map_err(|_| CommandError::ResourceVersion(text.to_owned()))?,
+            text => parse_version(text)?,
         };
         let ObjectMeta { name, labels, annotations, .. } = typed;
         let kept = current.resource.metadata().clone();
@@ -147,7 +168,10 @@ impl Resources {
     /// # Errors
     /// As [`Self::create`] and [`Self::update`].
     pub async fn apply(&self, resource: AnyResource) -> Result<(), CommandError> {
-        match self.create(resource.clone()).await {
+        let mut created = resource.clone();
+        // Which version it changes counts only where there is one.
+        created.metadata_mut().resource_version.clear();
+        match self.create(created).await {
             Err(CommandError::AlreadyExists(_)) => self.update(resource).await,
             other => other,
         }
@@ -192,14 +216,20 @@ impl Resources {
         Ok((found, revision))
     }
 
-    /// Deletes a resource.
+    /// Deletes a resource, with a `resourceVersion` only as it was then; with a node what belongs to it.
     ///
     /// # Errors
-    /// What cannot be deleted; [`CommandError::Absent`]; the datastore's.
-    pub async fn delete(&self, identity: &Identity, revision: Option<i64>) -> Result<(), CommandError> {
+    /// What cannot be deleted; [`CommandError::Absent`], [`CommandError::Conflict`]; the datastore's.
+    pub async fn delete(&self, identity: &Identity, version: &str) -> Result<(), CommandError> {
+        let revision = match version {
+            "" => None,
+            text => Some(parse_version(text)?),
+        };
         refuse_builtin(identity, "delete")?;
-        if identity.kind == Kind::Tier {
-            self.refuse_tier_in_use(&identity.name).await?;
+        match identity.kind {
+            Kind::Tier => self.refuse_tier_in_use(&identity.name).await?,
+            Kind::Node => nodes::delete_what_belongs_to(&self.store, &identity.name).await?,
+            _ => {}
         }
         if identity.kind == Kind::IPPool
             && let AnyResource::IPPool(pool) = self.get(identity).await?.resource
@@ -225,6 +255,10 @@ impl Resources {
         }
         Ok(())
     }
+}
+
+fn parse_version(text: &str) -> Result<i64, CommandError> {
+    text.parse().map_err(|_| CommandError::ResourceVersion(text.to_owned()))
 }
 
 fn is_policy(kind: Kind) -> bool {
