@@ -211,3 +211,44 @@ fn settings_with_which_no_agent_starts_are_refused_by_each_command_over_resource
         }
     }
 }
+
+#[test]
+fn who_looks_as_a_node_that_no_endpoint_names_is_told() {
+    let mut world = world();
+    let folder = world.datastore().folder().display().to_string();
+    let empty = tempfile::tempdir().expect("a temporary folder");
+    let empty = empty.path().display();
+    let packet = "--link eth0=192.0.2.1 --in eth0 --from 192.0.2.2 --to 192.0.2.1:80";
+    let stranger =
+        "no endpoint is of node stranger, so nothing is policed there; for another say --node: myhost";
+    let nobody = "there is no endpoint";
+    let cases = [
+        (format!("$P render -d {folder} -n stranger"), stranger),
+        (format!("$P explain -d {folder} -n stranger {packet}"), stranger),
+        (format!("$P lint -d {folder} -n stranger"), stranger),
+        (format!("$P lint -d {empty}"), nobody),
+        (format!("$P render -d {empty} -n stranger"), nobody),
+    ];
+    for (script, expected) in cases {
+        let (status, said) = run(&world, &script);
+        assert!(status == Some(0) && said.contains(expected), "{script}: {said}");
+        let (_, said) =
+            run(&world, &script.replace("stranger", "myhost").replace(&empty.to_string(), &folder));
+        assert!(!said.contains("no endpoint"), "{script}: {said}");
+    }
+}
+
+#[test]
+fn man_pages_are_written_for_each_command_and_a_place_that_cannot_be_is_named() {
+    let world = world();
+    let (status, said) = run(
+        &world,
+        "d=$(mktemp -d); $P man $d/man8 && ls $d/man8 && grep -c SH $d/man8/portcullis-explain.8; rm -r $d",
+    );
+    assert_eq!(status, Some(0), "{said}");
+    let pages = ["portcullis.8", "portcullis-agent.8", "portcullis-datastore-migrate-lock.8"];
+    assert!(pages.iter().all(|page| said.lines().any(|line| line == *page)), "{said}");
+    assert!(!said.contains("help") && !said.contains("units"), "{said}");
+    let (status, said) = run(&world, "$P man /proc/nowhere");
+    assert!(status == Some(1) && said.contains("/proc/nowhere"), "{said}");
+}

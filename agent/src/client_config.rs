@@ -2,9 +2,10 @@
 //!
 //! The order is calicoctl's: a file given with `-c`, or else `/etc/calico/calicoctl.cfg` where it exists, decides
 //! alone; without a file the environment does. A felix.cfg given with `-c` overlays the environment, as Felix does
-//! it. What the agent itself connects with is its own configuration, not this.
+//! it; Felix's own is the last resort, where nothing else says anything. What the agent itself connects with is its own
+//! configuration, not this.
 
-use crate::etcd_client::EtcdOptions;
+use crate::{config, etcd_client::EtcdOptions};
 use proto::yaml::{self, YamlError};
 use serde::Deserialize;
 use std::{
@@ -101,15 +102,26 @@ pub fn load(
     file: Option<&Path>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<EtcdOptions, ClientConfigError> {
-    let default = Path::new(DEFAULT_FILE);
-    let file = file.or_else(|| default.exists().then_some(default));
+    load_among(file, Path::new(DEFAULT_FILE), Path::new(config::DEFAULT_FILE), environment)
+}
+
+fn load_among(
+    file: Option<&Path>,
+    of_calicoctl: &Path,
+    of_felix: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<EtcdOptions, ClientConfigError> {
+    let spoken = from_environment(environment);
+    let silent = spoken.datastore_type.is_empty() && spoken.etcd_endpoints.is_empty();
+    let file = file.or_else(|| of_calicoctl.exists().then_some(of_calicoctl));
+    let file = file.or_else(|| (silent && of_felix.exists()).then_some(of_felix));
     let spec = match file {
-        None => from_environment(environment),
+        None => spoken,
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|source| ClientConfigError::File { path: path.to_owned(), source })?;
             match is_ini(&text) {
-                true => overlay(from_environment(environment), &ini(path, &text)?),
+                true => overlay(spoken, &ini(path, &text)?),
                 false => calico_api_config(path, &text)?,
             }
         }
@@ -162,7 +174,7 @@ fn is_ini(text: &str) -> bool {
 
 /// Parameters of all sections, names in lower case.
 fn ini(path: &Path, text: &str) -> Result<BTreeMap<String, String>, ClientConfigError> {
-    let entries = crate::config::ini::parse(text)
+    let entries = config::ini::parse(text)
         .map_err(|error| ClientConfigError::Ini { path: path.to_owned(), reason: error.to_string() })?;
     Ok(entries.into_iter().map(|entry| (entry.name.to_ascii_lowercase(), entry.value)).collect())
 }
@@ -181,6 +193,12 @@ fn overlay(mut spec: Spec, parameters: &BTreeMap<String, String>) -> Spec {
     }
     if let Some(value) = set("etcddiscoverysrv") {
         spec.etcd_discovery_srv = value;
+    }
+    if let Some(value) = set("etcdusername") {
+        spec.etcd_username = value;
+    }
+    if let Some(value) = set("etcdpassword") {
+        spec.etcd_password = value;
     }
     if let Some(value) = set("etcdkeyfile") {
         spec.etcd_key_file = value;
@@ -236,7 +254,34 @@ mod tests {
         let environment = |name: &str| {
             variables.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).to_owned())
         };
-        load(text.map(|_| file.path()), &environment).map_err(|error| error.to_string())
+        let nowhere = Path::new("/nonexistent");
+        load_among(text.map(|_| file.path()), nowhere, nowhere, &environment)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_files_of_a_host_are_found_and_felix_is_asked_last() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (calicoctl, felix) = (folder.path().join("calicoctl.cfg"), folder.path().join("felix.cfg"));
+        let found = |variables: &[(&str, &str)]| {
+            let environment =
+                |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+            load_among(None, &calicoctl, &felix, &environment).map(|options| options.endpoints.concat()).ok()
+        };
+        let said = [("ETCD_ENDPOINTS", "http://e:1")];
+        assert_eq!((found(&[]), found(&said).as_deref()), (None, Some("http://e:1")));
+        std::fs::write(&felix, "EtcdEndpoints = http://f:1").expect("written");
+        assert_eq!(
+            (found(&[]).as_deref(), found(&said).as_deref()),
+            (Some("http://f:1"), Some("http://e:1"))
+        );
+        let text =
+            "apiVersion: projectcalico.org/v3\nkind: CalicoAPIConfig\nspec: {etcdEndpoints: \"http://c:1\"}";
+        std::fs::write(&calicoctl, text).expect("written");
+        assert_eq!(
+            (found(&[]).as_deref(), found(&said).as_deref()),
+            (Some("http://c:1"), Some("http://c:1"))
+        );
     }
 
     #[test]
@@ -299,6 +344,9 @@ mod tests {
             username: "u".into(),
             password: "p".into(),
         };
-        assert_eq!(loaded(None, &variables), Ok(expected));
+        assert_eq!(loaded(None, &variables), Ok(expected.clone()));
+        let felix = "EtcdEndpoints = https://e:1\nEtcdKeyFile = /k\nEtcdCertFile = /c\nEtcdCaFile = /ca\n\
+            EtcdUsername = u\nEtcdPassword = p\n";
+        assert_eq!(loaded(Some(felix), &[("ETCD_USERNAME", "other")]), Ok(expected));
     }
 }

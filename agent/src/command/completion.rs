@@ -55,10 +55,11 @@ pub fn completion(args: &CompletionArgs) {
 /// Writes `portcullis.8`, `portcullis-agent.8` and so on, each with its subcommands.
 ///
 /// # Errors
-/// Those of writing a file.
+/// Those of writing a file, with its name.
 pub fn man(args: &ManArgs) -> io::Result<()> {
-    std::fs::create_dir_all(&args.directory)?;
-    let mut root = super::cli::Cli::command();
+    std::fs::create_dir_all(&args.directory).map_err(|error| named(&args.directory, &error))?;
+    // What it would say is on the pages.
+    let mut root = super::cli::Cli::command().disable_help_subcommand(true);
     root.build();
     write_pages(&root, "portcullis", &args.directory)
 }
@@ -68,9 +69,16 @@ fn write_pages(command: &clap::Command, title: &str, directory: &Path) -> io::Re
     // clap keeps names for as long as the process lives.
     let name: &'static str = Box::leak(title.to_owned().into_boxed_str());
     let page = clap_mangen::Man::new(command.clone().name(name)).section("8");
-    page.render(&mut std::fs::File::create(directory.join(format!("{title}.8")))?)?;
-    for below in command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
+    let path = directory.join(format!("{title}.8"));
+    let mut text = Vec::new();
+    page.render(&mut text)?;
+    std::fs::write(&path, text).map_err(|error| named(&path, &error))?;
+    for below in command.get_subcommands().filter(|c| !c.is_hide_set()) {
         write_pages(below, &format!("{title}-{}", below.get_name()), directory)?;
     }
     Ok(())
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write man pages to {}: {error}", path.display()))
 }

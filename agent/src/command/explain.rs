@@ -16,7 +16,7 @@ mod verify;
 use super::{
     agent::AgentError,
     check::read_links,
-    local::{LocalError, SubjectArgs},
+    local::{LocalError, SubjectArgs, note_of_no_endpoint},
     output::out,
     render::Link,
 };
@@ -143,11 +143,14 @@ pub async fn answer(args: &ExplainArgs, enforced: &SubjectArgs) -> Result<Answer
     let (packet, way) = args.packet.read()?;
     let links = links(&args.links).await?;
     args.check_interfaces(&links)?;
-    let Subject { evaluation, .. } = Subject::read(&args.subject, &links).await?;
+    let Subject { evaluation, note, .. } = Subject::read(&args.subject, &links).await?;
+    if let Some(note) = note {
+        eprintln!("{note}");
+    }
     let trial = evaluation.judge(&packet, &way);
     let (mut shown, mut verified) = (None, Ok(()));
     if args.verify {
-        let Subject { updates, evaluation } = Subject::read(enforced, &links).await?;
+        let Subject { updates, evaluation, .. } = Subject::read(enforced, &links).await?;
         let experiment =
             Experiment { updates, resolution: evaluation.resolution(), packet: &packet, way: &way };
         shown = Some(match verify::verify(&experiment, &trial) {
@@ -189,6 +192,7 @@ impl ExplainArgs {
 struct Subject {
     updates: Vec<Update>,
     evaluation: Evaluation,
+    note: Option<String>,
 }
 
 impl Subject {
@@ -199,7 +203,8 @@ impl Subject {
             engine.store().in_force_after(None).map(|(key, resource)| (key.clone(), resource.clone()));
         let settings = Arc::new(engine.resolved().settings());
         let evaluation = Evaluation::new(resources.collect(), engine.resolved().hostname(), settings, links);
-        Ok(Self { updates, evaluation })
+        let note = note_of_no_endpoint(engine.store(), Some(engine.resolved().hostname()));
+        Ok(Self { updates, evaluation, note })
     }
 }
 

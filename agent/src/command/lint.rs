@@ -2,7 +2,7 @@
 
 use super::{
     check::read_links,
-    local::{LocalError, SubjectArgs},
+    local::{LocalError, SubjectArgs, note_of_no_endpoint},
 };
 use crate::{
     config::Datastore,
@@ -28,7 +28,7 @@ Resources come from the configured datastore, or from a directory of YAML and JS
 Findings concern all nodes, or the one that --node names. \
 Errors are what cannot have been meant (`missing-tier`, `missing-profile`, `wildcard-do-not-track`, `mixed-families` where a rule never \
 matches, `cut-off` where policy keeps this host's agent from its datastore, and resources that cannot be understood); the rest are warnings. The exit status is 1 when there is an error, or with --strict \
-any finding.\n\n\
+any finding.\n\n  \
   portcullis lint --directory policy/\n  \
   portcullis lint --node edge-1 --output json | jq -r '.[] | .object + \": \" + .why'";
 
@@ -78,6 +78,9 @@ pub async fn run(args: LintArgs) -> Result<(), LintError> {
     let resources: Resources =
         store.in_force_after(None).map(|(key, resource)| (key.clone(), resource.clone())).collect();
     let settings = engine.resolved().settings();
+    if let Some(note) = note_of_no_endpoint(store, args.subject.node()) {
+        eprintln!("{note}");
+    }
     let lent = World::profiles(&resources);
     let datastore = datastore(&args.subject).await?;
     let mut world = World::new(&resources, &lent, &settings, scope);

@@ -3,8 +3,13 @@
 use crate::{
     config::{ConfigError, LocalSources},
     engine::Engine,
+    store::Store,
 };
-use std::{io, path::PathBuf};
+use proto::resource::Resource;
+use std::{collections::BTreeSet, io, path::PathBuf};
+
+/// How many other nodes a note names.
+const NODES_NAMED_MAX: usize = 5;
 
 /// Where the settings are.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -89,4 +94,27 @@ impl LocalArgs {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Ok(LocalSources::read(self.config.as_deref(), environment, hostname.trim())?)
     }
+}
+
+/// What to tell who looks at resources without endpoints: of any node, or of the one named, which most often is called
+/// otherwise there.
+pub(super) fn note_of_no_endpoint(store: &Store, node: Option<&str>) -> Option<String> {
+    let of = |resource: &Resource| match resource {
+        Resource::HostEndpoint(endpoint) => Some(endpoint.node.clone()),
+        Resource::WorkloadEndpoint(endpoint) => Some(endpoint.node.clone()),
+        _ => None,
+    };
+    let nodes: BTreeSet<_> = store.in_force_after(None).filter_map(|(_, resource)| of(resource)).collect();
+    if nodes.is_empty() {
+        return Some("note: there is no endpoint, so nothing is policed".to_owned());
+    }
+    let node = node.filter(|node| nodes.iter().all(|name| name.as_str() != *node))?;
+    let mut others: Vec<_> = nodes.iter().take(NODES_NAMED_MAX).map(|name| name.as_str()).collect();
+    if nodes.len() > NODES_NAMED_MAX {
+        others.push("…");
+    }
+    let others = others.join(", ");
+    Some(format!(
+        "note: no endpoint is of node {node}, so nothing is policed there; for another say --node: {others}"
+    ))
 }

@@ -61,7 +61,8 @@ use std::path::PathBuf;
 pub struct ConnectArgs {
     /// Configuration file: calicoctl's CalicoAPIConfig, or a felix.cfg. Without one, /etc/calico/calicoctl.cfg where
     /// it exists, or else the environment (DATASTORE_TYPE, ETCD_ENDPOINTS, ETCD_KEY_FILE, ETCD_CERT_FILE,
-    /// ETCD_CA_CERT_FILE, ETCD_USERNAME, ETCD_PASSWORD; with the prefix CALICO_ they win)
+    /// ETCD_CA_CERT_FILE, ETCD_USERNAME, ETCD_PASSWORD; with the prefix CALICO_ they win), or else
+    /// /etc/calico/felix.cfg
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Go on although the cluster says that it runs another version of Calico than the one that we write like

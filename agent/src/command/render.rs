@@ -1,6 +1,6 @@
 //! `portcullis render`: the ruleset that given resources and links would produce, without a kernel.
 
-use super::local::{LocalError, SubjectArgs};
+use super::local::{LocalError, SubjectArgs, note_of_no_endpoint};
 use super::output::out;
 use crate::syncer::{self, SyncEvent};
 use dataplane::{
@@ -79,6 +79,9 @@ pub async fn run(args: RenderArgs) -> Result<(), RenderError> {
     }
     if updates.is_empty() {
         return Err(RenderError::NotReady);
+    }
+    if let Some(note) = note_of_no_endpoint(engine.store(), Some(engine.resolved().hostname())) {
+        eprintln!("{note}");
     }
     let links = LinkTable::of(args.links.into_iter().map(|link| (link.name, true, link.addresses)));
     out!("{}", render(&updates, &links));

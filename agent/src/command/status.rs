@@ -21,7 +21,7 @@ pub const ABOUT: &str = "Asks the running agent what it enforces on this host, a
 which policies a packet meets there and in what order, which endpoints govern nothing, which objects are invalid and what is in force \
 in their place, how fresh the datastore and the kernel are, and where the host's own settings contradict the configuration.\n\n\
 The agent answers over a Unix socket (StatusSocketPath, /run/portcullis/status.sock) that its user and group may use; nothing is \
-asked over the network, and nothing can be changed. The exit status is 0 when the agent answered, whatever it said.\n\n\
+asked over the network, and nothing can be changed. The exit status is 0 when the agent answered, whatever it said.\n\n  \
   portcullis status\n  \
   portcullis status --output json | jq '.interfaces[] | select(.endpoint == null) | .name'\n  \
   portcullis status --output json | jq -e '.kernel.in_sync and .datastore.connected'";

@@ -37,6 +37,7 @@ pub enum DirectoryError {
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "; create it, even if empty",
+        io::ErrorKind::NotADirectory => "; name the directory that the file is in",
         _ => "",
     }
 }
