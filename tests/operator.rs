@@ -92,8 +92,13 @@ fn teardown_asks_and_says_what_it_did() {
 fn a_closed_pipe_ends_a_command_quietly() {
     let mut world = world();
     let folder = world.datastore().folder().display().to_string();
+    let socket = world.agent().status_socket().display().to_string();
     let commands = [
         format!("render -d {folder} -n myhost"),
+        format!("lint -d {folder}"),
+        format!("lint -d {folder} --output json"),
+        format!("status --socket {socket}"),
+        format!("status --socket {socket} --output json"),
         "config".to_owned(),
         "completion bash".to_owned(),
         "version".to_owned(),

@@ -1,5 +1,6 @@
 //! `portcullis lint`: what looks wrong in resources that are valid.
 
+use super::output::outln;
 use super::{
     check::read_links,
     local::{LocalError, SubjectArgs, note_of_no_endpoint},
@@ -16,10 +17,7 @@ use crate::{
 };
 use dataplane::{link::table::LinkTable, reconciler::with_causes};
 use proto::id::NodeName;
-use std::{
-    io::{self, Write},
-    time::Instant,
-};
+use std::time::Instant;
 
 /// Shown by `portcullis lint --help`.
 pub const ABOUT: &str = "Finds mistakes in resources that are valid: each finding names the object, the field, what follows from it, and \
@@ -61,8 +59,6 @@ pub enum LintError {
     Datastore(String),
     #[error("{0} findings, {1} of them errors")]
     Found(usize, usize),
-    #[error("cannot write to standard output")]
-    Output(#[source] io::Error),
 }
 
 /// Reads, checks, prints.
@@ -93,7 +89,7 @@ pub async fn run(args: LintArgs) -> Result<(), LintError> {
     let mut findings = invalid(&engine);
     findings.extend(Linter::default().lint(&world));
     findings.sort();
-    print(&findings, args.output).map_err(LintError::Output)?;
+    print(&findings, args.output);
     let errors = findings.iter().filter(|finding| finding.level == Level::Error).count();
     let fails = errors > 0 || args.strict && !findings.is_empty();
     if fails { Err(LintError::Found(findings.len(), errors)) } else { Ok(()) }
@@ -141,11 +137,10 @@ fn invalid(engine: &Engine) -> Vec<Finding> {
     diagnoses.flat_map(|d| d.refused.into_iter().chain(d.problems)).map(of).collect()
 }
 
-fn print(findings: &[Finding], output: Output) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn print(findings: &[Finding], output: Output) {
     if output == Output::Json {
-        serde_json::to_writer_pretty(&mut out, findings)?;
-        return writeln!(out);
+        outln!("{}", serde_json::to_string_pretty(findings).expect("findings are texts and numbers"));
+        return;
     }
     for finding in findings {
         let level = match finding.level {
@@ -154,10 +149,9 @@ fn print(findings: &[Finding], output: Output) -> io::Result<()> {
         };
         let Finding { object, field, check, why, instead, .. } = finding;
         let text = format!("{level}: {object}: {field} [{check}]\n    {why}\n    instead: {instead}");
-        writeln!(out, "{}", text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}"))?;
+        outln!("{}", text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}"));
     }
     if findings.is_empty() {
-        writeln!(out, "Nothing to complain about.")?;
+        outln!("Nothing to complain about.");
     }
-    Ok(())
 }

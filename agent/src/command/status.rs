@@ -1,6 +1,7 @@
 //! `portcullis status`: what the running agent enforces, and why.
 
 use super::local::{LocalArgs, LocalError};
+use super::output::outln;
 use crate::{
     config::{Sources, resolve},
     status::{
@@ -80,8 +81,6 @@ pub enum StatusError {
     Refused { path: PathBuf, answer: String },
     #[error("the agent at {} answers in a schema that this program does not know: ask with the program that it runs", .0.display())]
     Schema(PathBuf),
-    #[error("cannot write to standard output")]
-    Output(#[source] io::Error),
 }
 
 /// Asks, and prints the answer.
@@ -99,7 +98,6 @@ pub async fn run(args: StatusArgs) -> Result<(), StatusError> {
         }
     };
     let text = ask(&path)?;
-    let print = |text: &str| writeln!(io::stdout(), "{}", text.trim_end()).map_err(StatusError::Output);
     let value: serde_json::Value =
         serde_json::from_str(&text).map_err(|_| StatusError::Schema(path.clone()))?;
     if let Some(error) = value["error"].as_str() {
@@ -107,13 +105,15 @@ pub async fn run(args: StatusArgs) -> Result<(), StatusError> {
     }
     if args.output == Output::Json {
         // As it came: an older program passes on what a newer agent says.
-        return print(&text);
+        outln!("{}", text.trim_end());
+        return Ok(());
     }
     if value["schema"] != SCHEMA {
         return Err(StatusError::Schema(path));
     }
     let answer: Answer = serde_json::from_value(value).map_err(|_| StatusError::Schema(path))?;
-    print(&table(&answer))
+    outln!("{}", table(&answer).trim_end());
+    Ok(())
 }
 
 fn ask(path: &Path) -> Result<String, StatusError> {
