@@ -456,3 +456,26 @@ fn words_of_calicoctl_are_understood_wherever_it_takes_them() {
         ],
     );
 }
+
+#[test]
+fn who_may_write_one_kind_can_write_it() {
+    let host = Netns::new();
+    let mut etcd = Etcd::start(&host);
+    etcd.demand_login("op", &format!("{PREFIX}hostendpoints/"));
+    let config = tempfile::NamedTempFile::new().expect("a temporary file");
+    let text = format!(
+        "apiVersion: projectcalico.org/v3\nkind: CalicoAPIConfig\nspec: {{etcdEndpoints: \"{URL}\", etcdUsername: op, etcdPassword: op}}\n"
+    );
+    std::fs::write(config.path(), text).expect("written");
+    let with = |words: &str| format!("{words} -c {}", config.path().display());
+    session(
+        &host,
+        &[
+            ("get heps", "", "!this etcd wants a login"),
+            (&with("apply -f -"), &endpoint("a"), "!Use --allow-version-mismatch to go on without"),
+            (&with("apply --allow-version-mismatch -f -"), &endpoint("a"), "Successfully applied 1"),
+            (&with("get heps"), "", "a      n1\n"),
+            (&with("get tiers"), "", "!the etcd user lacks the permission"),
+        ],
+    );
+}

@@ -2,7 +2,7 @@
 //! not know.
 
 use crate::{Netns, eventually, resource::Resource};
-use etcd_client::{Client, Compare, CompareOp, DeleteOptions, GetOptions, Txn, TxnOp};
+use etcd_client::{Client, Compare, CompareOp, DeleteOptions, GetOptions, Permission, Txn, TxnOp};
 use std::{
     collections::BTreeMap,
     process::{Child, Command, Stdio},
@@ -106,6 +106,23 @@ impl Etcd {
         let revision = self.put_raw("/test/compaction", "");
         let Self { netns, runtime, client, .. } = self;
         netns.enter(|| runtime.block_on(client.compact(revision, None))).expect("etcd compacts");
+    }
+
+    /// Asks everybody for a login from now on. Beside root there is one user, whose password is the name, and who may
+    /// read and write what begins with `prefix`. This end knows no login.
+    pub fn demand_login(&mut self, user: &str, prefix: &str) {
+        let Self { netns, runtime, client, .. } = self;
+        let demanded = async {
+            for name in ["root", user] {
+                client.user_add(name, name, None).await?;
+                client.role_add(name).await?;
+                client.user_grant_role(name, name).await?;
+            }
+            let permission = Permission::read_write(prefix).with_prefix();
+            client.role_grant_permission(user, permission).await?;
+            client.auth_enable().await
+        };
+        netns.enter(|| runtime.block_on(demanded)).expect("etcd takes users");
     }
 
     /// Stops it; what it holds stays.

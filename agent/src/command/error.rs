@@ -65,6 +65,10 @@ pub enum CommandError {
         "Version mismatch.\nClient Version:   {ours}\nCluster Version:  {theirs}\nUse --allow-version-mismatch to override."
     )]
     Version { ours: &'static str, theirs: String },
+    #[error(
+        "cannot see which version of Calico the cluster runs: {0}\nUse --allow-version-mismatch to go on without."
+    )]
+    VersionUnknown(String),
     #[error("{0}")]
     Usage(String),
     /// The resources' own errors have been printed already.

@@ -94,7 +94,7 @@ enum Answer {
     /// All of a kind, and the revision at which they were listed.
     List { kind: Kind, resources: Vec<AnyResource>, revision: i64 },
     /// The one asked for by its name.
-    One(AnyResource),
+    One(Box<AnyResource>),
 }
 
 /// Runs the command.
@@ -107,12 +107,9 @@ pub async fn run(args: GetArgs) -> Result<(), CommandError> {
     if !args.connect.allow_version_mismatch
         && let Err(error) = initialise::check_version(&store).await
     {
-        match error {
-            // Reading harms nothing; the operator should still know.
-            CommandError::Version { ours, theirs } => {
-                eprintln!("warning: the cluster runs Calico {theirs}, and this reads like calicoctl {ours}");
-            }
-            other => return Err(other),
+        // Reading harms nothing; the operator should still know. What is amiss otherwise, the reading itself says.
+        if let CommandError::Version { ours, theirs } = error {
+            eprintln!("warning: the cluster runs Calico {theirs}, and this reads like calicoctl {ours}");
         }
     }
     let resources = Resources::new(store);
@@ -183,7 +180,7 @@ async fn named(
                 if for_export {
                     export(found.resource.metadata_mut());
                 }
-                answers.push(Answer::One(found.resource));
+                answers.push(Answer::One(Box::new(found.resource)));
             }
             Err(error) => failures.push(error),
         }
@@ -218,7 +215,7 @@ fn by_kind(answers: &[Answer]) -> Vec<(Kind, Vec<&AnyResource>)> {
         match (answer, tables.last_mut()) {
             (Answer::List { kind, resources, .. }, _) => tables.push((*kind, resources.iter().collect())),
             (Answer::One(one), Some((kind, table))) if *kind == one.kind() => table.push(one),
-            (Answer::One(one), _) => tables.push((one.kind(), vec![one])),
+            (Answer::One(one), _) => tables.push((one.kind(), vec![&**one])),
         }
     }
     tables

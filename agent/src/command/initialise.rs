@@ -15,13 +15,14 @@ pub const CALICO_VERSION: &str = "v3.29.7";
 /// Refuses a cluster that says that it runs another version: its components may store policies otherwise.
 ///
 /// # Errors
-/// [`CommandError::Version`]; or the datastore's.
+/// [`CommandError::Version`]; [`CommandError::VersionUnknown`] where it cannot be read.
 pub async fn check_version(store: &Datastore) -> Result<(), CommandError> {
     let bare =
         |version: &str| version.trim_start_matches('v').split(['-', '+']).next().unwrap_or("").to_owned();
-    let theirs = match cluster_information(store).await? {
-        Some((found, _)) => found.spec.calico_version,
-        None => return Ok(()),
+    let theirs = match cluster_information(store).await {
+        Ok(Some((found, _))) => found.spec.calico_version,
+        Ok(None) => return Ok(()),
+        Err(error) => return Err(CommandError::VersionUnknown(error.text())),
     };
     if theirs.is_empty() || bare(&theirs) == bare(CALICO_VERSION) {
         return Ok(());
