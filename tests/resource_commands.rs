@@ -440,7 +440,9 @@ fn words_of_calicoctl_are_understood_wherever_it_takes_them() {
                 "patched 1",
             ),
             ("delete -s hep nope", "", "Successfully deleted 1"),
+            ("delete hep ", "", "!none was supplied"),
             ("get gnetsets", "", "NAME\n"),
+            ("delete np knp.default.p", "", "!belong to copies of Kubernetes' own policies"),
             ("get hep a -oyml", "", "node: n2"),
         ],
     );

@@ -9,6 +9,7 @@ use super::{
     kinds,
     resources::{Identity, Resources},
 };
+use clap::builder::NonEmptyStringValueParser;
 use proto::{key::Kind, v3::AnyResource};
 
 /// For clap's `long_about`.
@@ -30,7 +31,7 @@ pub struct DeleteArgs {
     #[arg(required_unless_present = "filename")]
     kind: Option<String>,
     /// Their names
-    #[arg(requires = "kind")]
+    #[arg(requires = "kind", value_parser = NonEmptyStringValueParser::new())]
     names: Vec<String>,
     #[command(flatten)]
     files: FileArgs,

@@ -10,6 +10,7 @@ use super::{
     kinds, print,
     resources::{DEFAULT_NAMESPACE, Identity, Resources},
 };
+use clap::builder::NonEmptyStringValueParser;
 use proto::{
     key::Kind,
     v3::{AnyResource, ObjectMeta},
@@ -37,7 +38,7 @@ pub struct GetArgs {
     #[arg(required_unless_present = "filename")]
     kind: Option<String>,
     /// Their names; none means all of the kind
-    #[arg(requires = "kind")]
+    #[arg(requires = "kind", value_parser = NonEmptyStringValueParser::new())]
     names: Vec<String>,
     #[command(flatten)]
     files: FileArgs,

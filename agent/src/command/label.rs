@@ -7,6 +7,7 @@ use super::{
     initialise, kinds,
     resources::{Identity, Resources},
 };
+use clap::builder::NonEmptyStringValueParser;
 
 /// For clap's `long_about`.
 pub const ABOUT: &str = "Set or remove one label of a resource.
@@ -21,6 +22,7 @@ pub struct LabelArgs {
     /// Kind of the resource, for example hostendpoint or gnp
     kind: String,
     /// Its name
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     name: String,
     /// The label: key=value, or with --remove the key
     #[arg(value_name = "KEY=VALUE")]

@@ -7,6 +7,7 @@ use super::{
     initialise, json_patch, kinds,
     resources::{Identity, Resources},
 };
+use clap::builder::NonEmptyStringValueParser;
 use proto::yaml;
 use serde_json::Value;
 
@@ -27,6 +28,7 @@ pub struct PatchArgs {
     /// Kind of the resource, for example hostendpoint or gnp
     kind: String,
     /// Its name
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     name: String,
     /// The patch, in JSON or YAML
     #[arg(short, long)]

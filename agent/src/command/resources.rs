@@ -311,7 +311,10 @@ fn refuse_builtin(identity: &Identity, operation: &'static str) -> Result<(), Co
         (Kind::Tier, policy_name::DEFAULT_TIER | policy_name::ADMIN_TIER) if operation == "delete" => {
             refuse("Calico's own tiers cannot be deleted")
         }
-        (kind, name) if is_policy(kind) && policy_name::is_mirrored(name) && operation != "delete" => {
+        (kind, name)
+            if policy_name::is_mirrored(name)
+                && (kind == Kind::NetworkPolicy || is_policy(kind) && operation != "delete") =>
+        {
             refuse("names like this belong to copies of Kubernetes' own policies")
         }
         _ => Ok(()),
