@@ -442,6 +442,9 @@ fn words_of_calicoctl_are_understood_wherever_it_takes_them() {
             ("delete -s hep nope", "", "Successfully deleted 1"),
             ("delete hep ", "", "!none was supplied"),
             ("get gnetsets", "", "NAME\n"),
+            // It would not skip.
+            ("apply --skip-exists -f -", &endpoint("a"), "!unexpected argument '--skip-exists'"),
+            ("create --skip-exists -f -", &endpoint("a"), "Successfully created 1"),
             ("delete np knp.default.p", "", "!belong to copies of Kubernetes' own policies"),
             ("get hep a -oyml", "", "node: n2"),
         ],

@@ -10,7 +10,7 @@ use super::{
 };
 use proto::{key::Kind, v3::AnyResource};
 
-/// Arguments of `apply`, `create` and `replace`.
+/// Arguments of `apply` and `replace`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ApplyArgs {
     #[command(flatten)]
@@ -18,11 +18,18 @@ pub struct ApplyArgs {
     /// Namespace of the resources, where they give none
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// With `create`: a resource that exists already is no error, and stays as it is
-    #[arg(long)]
-    skip_exists: bool,
     #[command(flatten)]
     pub(super) connect: ConnectArgs,
+}
+
+/// Arguments of `create`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CreateArgs {
+    #[command(flatten)]
+    pub(super) common: ApplyArgs,
+    /// A resource that exists already is no error, and stays as it is
+    #[arg(long)]
+    skip_exists: bool,
 }
 
 /// What to do with each resource.
@@ -30,8 +37,11 @@ pub struct ApplyArgs {
 pub enum Operation {
     /// Create it, or update it where it exists.
     Apply,
-    /// It must not exist.
-    Create,
+    /// It must not exist; or where it does, stays as it is.
+    Create {
+        /// That it exists is no error.
+        skip_exists: bool,
+    },
     /// It must exist.
     Replace,
 }
@@ -41,7 +51,7 @@ impl Operation {
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Apply => ("apply", "applied"),
-            Self::Create => ("create", "created"),
+            Self::Create { .. } => ("create", "created"),
             Self::Replace => ("replace", "replaced"),
         }
     }
@@ -64,6 +74,14 @@ pub const ABOUT_CREATE: &str = "Create resources out of a file. One that exists 
 /// For clap's `long_about` of `replace`.
 pub const ABOUT_REPLACE: &str = "Replace resources by those of a file. One that does not exist is an error. Labels, \
 annotations and all fields become those of the file; uid and creation time stay.";
+
+/// Runs `create`.
+///
+/// # Errors
+/// As [`run`].
+pub async fn create(args: CreateArgs) -> Result<(), CommandError> {
+    run(Operation::Create { skip_exists: args.skip_exists }, args.common).await
+}
 
 /// Runs the command.
 ///
@@ -95,12 +113,13 @@ pub async fn run(operation: Operation, args: ApplyArgs) -> Result<(), CommandErr
             Err(error) => Err(error),
             Ok(()) => match operation {
                 Operation::Apply => target.apply(resource).await,
-                Operation::Create => target.create(resource).await,
+                Operation::Create { .. } => target.create(resource).await,
                 Operation::Replace => target.update(resource).await,
             },
         };
         match result {
-            Err(CommandError::AlreadyExists(_)) if args.skip_exists => {}
+            Err(CommandError::AlreadyExists(_)) if operation == (Operation::Create { skip_exists: true }) => {
+            }
             Ok(()) => {}
             Err(error) => {
                 eprintln!("Failed to {present} '{kind}' resource {name}: [{}]", error.text());

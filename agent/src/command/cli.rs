@@ -51,7 +51,7 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Create resources
     #[command(long_about = apply::ABOUT_CREATE)]
-    Create(apply::ApplyArgs),
+    Create(apply::CreateArgs),
     /// Replace resources
     #[command(long_about = apply::ABOUT_REPLACE)]
     Replace(apply::ApplyArgs),
@@ -99,7 +99,7 @@ impl Cli {
             Command::Explain(args) => explain::run(args).await?,
             Command::Teardown(args) => teardown::run(args).await?,
             Command::Apply(args) => apply::run(apply::Operation::Apply, args).await?,
-            Command::Create(args) => apply::run(apply::Operation::Create, args).await?,
+            Command::Create(args) => apply::create(args).await?,
             Command::Replace(args) => apply::run(apply::Operation::Replace, args).await?,
             Command::Patch(args) => patch::run(args).await?,
             Command::Label(args) => label::run(args).await?,
@@ -119,7 +119,8 @@ impl Command {
     /// How a command on resources finds the datastore.
     fn connect(&mut self) -> Option<&mut ConnectArgs> {
         match self {
-            Self::Apply(args) | Self::Create(args) | Self::Replace(args) => Some(&mut args.connect),
+            Self::Apply(args) | Self::Replace(args) => Some(&mut args.connect),
+            Self::Create(args) => Some(&mut args.common.connect),
             Self::Patch(args) => Some(&mut args.connect),
             Self::Label(args) => Some(&mut args.connect),
             Self::Delete(args) => Some(&mut args.connect),
