@@ -41,8 +41,8 @@ pub enum ClientConfigError {
         "the datastore type is `kubernetes`: portcullis reads and writes resources in etcd only (etcdv3)"
     )]
     Kubernetes,
-    #[error("the datastore type is `file`: the resources are the files of a directory; edit them there")]
-    Directory,
+    #[error("the datastore type is `file`: the resources are the files of {directory}; edit them there")]
+    Directory { directory: String },
     #[error("the datastore type `{0}` is not known: write etcdv3")]
     UnknownType(String),
     #[error("{0} is not supported: {1}")]
@@ -83,6 +83,9 @@ struct Spec {
     k8s_current_context: String,
     #[serde(rename = "k8sClientQPS")]
     k8s_client_qps: f64,
+    /// Only of felix.cfg.
+    #[serde(skip)]
+    directory: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -191,6 +194,9 @@ fn overlay(mut spec: Spec, parameters: &BTreeMap<String, String>) -> Spec {
         spec.etcd_endpoints = endpoints;
         spec.datastore_type = "etcdv3".to_owned();
     }
+    if let Some(value) = set("filedatastorepath") {
+        spec.directory = value;
+    }
     if let Some(value) = set("etcddiscoverysrv") {
         spec.etcd_discovery_srv = value;
     }
@@ -218,7 +224,13 @@ fn etcd_options(spec: Spec) -> Result<EtcdOptions, ClientConfigError> {
         "" if !spec.etcd_endpoints.is_empty() => {}
         "" => return Err(ClientConfigError::Nothing),
         "kubernetes" => return Err(ClientConfigError::Kubernetes),
-        "file" => return Err(ClientConfigError::Directory),
+        "file" => {
+            let directory = match spec.directory.as_str() {
+                "" => "the directory FileDatastorePath",
+                path => path,
+            };
+            return Err(ClientConfigError::Directory { directory: directory.to_owned() });
+        }
         other => return Err(ClientConfigError::UnknownType(other.to_owned())),
     }
     if !spec.etcd_discovery_srv.is_empty() {
@@ -306,7 +318,12 @@ mod tests {
             ("nothing", None, vec![], Err("no datastore is configured")),
             ("kubernetes", None, vec![("DATASTORE_TYPE", "kubernetes")], Err("etcd only")),
             ("another type", None, vec![bare, ("DATASTORE_TYPE", "consul")], Err("`consul` is not known")),
-            ("a directory", Some("DatastoreType = file"), vec![], Err("edit them there")),
+            (
+                "a directory",
+                Some("DatastoreType = file\nFileDatastorePath = /r"),
+                vec![],
+                Err("the files of /r; edit them there"),
+            ),
             (
                 "an unknown field",
                 Some("kind: CalicoAPIConfig\nspec: {etcdEndpoint: x}"),

@@ -73,6 +73,7 @@ async fn answers_are_told_word_for_word() {
         ("established", "--in eth0 --from 192.0.2.9 --to 192.0.2.1:443 --state established"),
         ("loopback", "--in lo --out lo --from 127.0.0.1 --to 127.0.0.1:80"),
         ("a-strange-address", "--in eth0 --from 192.0.2.9 --to 192.0.2.77:443"),
+        ("a-protocol-without-a-name", "--in eth0 --from 192.0.2.9 --to 192.0.2.1 --proto 89"),
     ];
     for (name, words) in cases {
         let human = explained(&format!("{LINKS} {words}")).await.expect(name).text;

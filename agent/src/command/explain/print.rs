@@ -58,6 +58,10 @@ impl Answer<'_> {
             }
             _ => String::new(),
         };
+        let protocol = match packet.protocol.name() {
+            Some(name) => name.to_owned(),
+            None => format!("protocol {}", packet.protocol),
+        };
         let before =
             packet.before_dnat.map(|(address, port)| format!(" (before DNAT {})", end(address, port)));
         let way = match self.way {
@@ -67,8 +71,7 @@ impl Answer<'_> {
             Way::Within(link) => format!("within the host, over {link}"),
         };
         format!(
-            "{}{icmp} {} -> {}{}, {way}, {}",
-            packet.protocol,
+            "{protocol}{icmp} {} -> {}{}, {way}, {}",
             end(packet.source, packet.source_port),
             end(packet.destination, packet.destination_port),
             before.unwrap_or_default(),
