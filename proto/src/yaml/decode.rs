@@ -123,13 +123,10 @@ impl<'a> Decoder<'a> {
     }
 
     fn integer<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Failure> {
-        const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: beyond, a float names more than one integer
         match self.plain("number")? {
             Some(Meaning::Null) => visitor.visit_u64(0),
             Some(Meaning::Int(value)) => visit_integer(value, visitor),
-            Some(Meaning::Float(value)) if value.fract() == 0.0 && value.abs() < EXACT => {
-                visit_integer(value as i128, visitor)
-            }
+            Some(Meaning::Float(value)) if is_whole(value) => visit_integer(value as i128, visitor),
             _ => self.mismatch("a whole number without quotes"),
         }
     }
@@ -189,6 +186,12 @@ impl<'a> Decoder<'a> {
     }
 }
 
+/// Whether a float names one integer and no other.
+fn is_whole(value: f64) -> bool {
+    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: beyond, a float names more than one integer
+    value.fract() == 0.0 && value.abs() < EXACT
+}
+
 fn visit_integer<'a, V: Visitor<'a>>(value: i128, visitor: V) -> Result<V::Value, Failure> {
     match (u64::try_from(value), i64::try_from(value)) {
         (Ok(value), _) => visitor.visit_u64(value),
@@ -219,6 +222,8 @@ impl<'a> de::Deserializer<'a> for Decoder<'a> {
                 Some(Meaning::Null) => visitor.visit_unit(),
                 Some(Meaning::Bool(value)) => visitor.visit_bool(value),
                 Some(Meaning::Int(value)) => visit_integer(value, visitor),
+                // As calicoctl, for which 80.0 is the port 80.
+                Some(Meaning::Float(value)) if is_whole(value) => visit_integer(value as i128, visitor),
                 Some(Meaning::Float(value)) => visitor.visit_f64(value),
                 Some(Meaning::NotFinite) => self.mismatch("a finite number, or text in quotes"),
             },

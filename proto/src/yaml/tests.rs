@@ -78,14 +78,14 @@ fn the_wanted_type_decides_what_a_scalar_may_be() {
 
 #[test]
 fn values_arrive() {
-    let text = "interfaceName: 123\norder: 1e3\nport: 80.0\nforward: true\nlabels: {a: , b: 'y', c: true}\nports: [80, 80:90, \"81\"]";
+    let text = "interfaceName: 123\norder: 1e3\nport: 80.0\nforward: true\nlabels: {a: , b: 'y', c: true}\nports: [80, 80:90, \"81\", 82.0]";
     let expected = Thing {
         interface_name: "123".into(),
         order: Some(1000.0),
         port: 80,
         forward: true,
         labels: [("a", ""), ("b", "y"), ("c", "true")].map(|(k, v)| (k.into(), v.into())).into(),
-        ports: vec![json!(80), json!("80:90"), json!("81")],
+        ports: vec![json!(80), json!("80:90"), json!("81"), json!(82)],
     };
     assert_eq!(things(text).expect("valid"), [expected]);
 }
