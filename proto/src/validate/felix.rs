@@ -14,6 +14,7 @@ const DENY: [&str; 2] = ["Drop", "Reject"];
 /// `openstack-region-<region>` has to be a DNS label.
 const REGION_BYTES_MAX: usize = 46;
 const NODE_PORT_RANGES_MAX: usize = 7;
+const FILTER_RULE: &str = "expected at most 15 letters, digits and :._+-, with `+` for any end of a name";
 /// How many routing tables may be set aside.
 const TABLES_MAX: i64 = 65_535;
 
@@ -29,7 +30,7 @@ pub(super) fn check(faults: &mut Faults, spec: &FelixConfigurationSpec) {
 
 fn choices(faults: &mut Faults, spec: &FelixConfigurationSpec) {
     let optional = |text: &Option<String>| text.clone().unwrap_or_default();
-    let fields: [(&str, &str, &[&str]); 20] = [
+    let fields: [(&str, &str, &[&str]); 19] = [
         ("logSeverityFile", &spec.logSeverityFile, &LEVELS),
         ("logSeverityScreen", &spec.logSeverityScreen, &LEVELS),
         ("logSeveritySys", &spec.logSeveritySys, &LEVELS),
@@ -53,7 +54,6 @@ fn choices(faults: &mut Faults, spec: &FelixConfigurationSpec) {
             &optional(&spec.bpfHostNetworkedNATWithoutCTLB),
             &["Enabled", "Disabled"],
         ),
-        ("routeSource", &spec.routeSource, &["WorkloadIPs", "CalicoIPAM"]),
         ("awsSrcDstCheck", &optional(&spec.awsSrcDstCheck), &["DoNothing", "Enable", "Disable"]),
         ("serviceLoopPrevention", &spec.serviceLoopPrevention, &["Drop", "Reject", "Disabled"]),
         ("workloadSourceSpoofing", &spec.workloadSourceSpoofing, &["Disabled", "Any"]),
@@ -167,26 +167,35 @@ fn patterns(faults: &mut Faults, spec: &FelixConfigurationSpec) {
         host.len() <= 64 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b":._+-".contains(&b));
     faults.require("prometheusMetricsHost", host, good_host, "expected at most 64 letters, digits and :._+-");
     let filters = spec.bpfForceTrackPacketsFromIfaces.as_deref().unwrap_or_default();
-    let filter = |name: &str| text::is_interface(name.strip_suffix('+').unwrap_or(name)) && name != "*";
+    let filter = |name: &str| {
+        let inner = |b: u8| b.is_ascii_alphanumeric() || b":._+-".contains(&b);
+        (1..=15).contains(&name.len()) && name.bytes().all(inner)
+    };
     faults.each("bpfForceTrackPacketsFromIfaces", filters, |faults, name| {
         if !filter(name) {
-            faults.here(name, "expected an interface, or the beginning of one with `+`");
+            faults.here(name, FILTER_RULE);
         }
     });
     let nat = &spec.iptablesNATOutgoingInterfaceFilter;
-    let good = nat.is_empty() || filter(nat);
-    faults.require(
-        "iptablesNATOutgoingInterfaceFilter",
-        nat,
-        good,
-        "expected an interface, or its beginning with `+`",
-    );
+    faults.require("iptablesNATOutgoingInterfaceFilter", nat, nat.is_empty() || filter(nat), FILTER_RULE);
+    for name in spec.bpfLogFilters.iter().flatten().map(|(name, _)| name) {
+        let good = name != "*" && text::is_interface(name);
+        faults.require("bpfLogFilters", name, good, "expected an interface");
+    }
     for (field, name) in [
         ("wireguardInterfaceName", &spec.wireguardInterfaceName),
         ("wireguardInterfaceNameV6", &spec.wireguardInterfaceNameV6),
     ] {
         faults.require(field, name, name.is_empty() || text::is_interface(name), "expected an interface");
     }
+    faults.each("healthTimeoutOverrides", &spec.healthTimeoutOverrides, |faults, health| {
+        let inner = |b: u8| b.is_ascii_alphanumeric() || b"_ -".contains(&b);
+        let good = !health.name.is_empty() && health.name.bytes().all(inner);
+        faults.require("name", &health.name, good, "expected letters, digits, blanks, `_` and `-`");
+        if health.timeout.nanos < 0 {
+            faults.field("timeout", health.timeout, "must not be negative");
+        }
+    });
     regular_expressions(faults, spec);
 }
 
@@ -209,8 +218,10 @@ fn regular_expressions(faults: &mut Faults, spec: &FelixConfigurationSpec) {
     for (field, list) in
         [("featureDetectOverride", &spec.featureDetectOverride), ("featureGates", &spec.featureGates)]
     {
-        let pair = |item: &str| item.split_once('=').is_some_and(|(key, _)| !key.is_empty());
-        let good = list.is_empty() || list.split(',').filter(|item| !item.trim().is_empty()).all(pair);
+        let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        let is_key = |key: &str| !key.is_empty() && key.bytes().all(inner);
+        let pair = |item: &str| item.split_once('=').is_some_and(|(key, _)| is_key(key.trim_start()));
+        let good = list.trim().is_empty() || list.split(',').filter(|item| !item.is_empty()).all(pair);
         faults.require(field, list, good, "expected key=value, with commas between");
     }
 }

@@ -19,6 +19,10 @@ pub(super) fn check(faults: &mut Faults, resource: &AnyResource) {
     let kind = resource.kind();
     faults.at("metadata", |faults| {
         name(faults, kind, &metadata.name);
+        if !kind.is_namespaced() && !metadata.namespace.is_empty() {
+            let reason = format!("a {} is in no namespace: leave this out", kind.name());
+            faults.field("namespace", &metadata.namespace, reason);
+        }
         labels(faults, "labels", &metadata.labels);
         reserved_labels(faults, kind, metadata);
         annotations(faults, &metadata.annotations);

@@ -97,6 +97,50 @@ fn what_calicoctl_could_not_parse_is_refused_with_a_line() {
 }
 
 #[test]
+fn settings_are_checked_as_calicoctl_checks_them() {
+    let timeout = |name: &str, timeout: &str| serde_json::json!([{ "name": name, "timeout": timeout }]);
+    let cases = [
+        // why                              field                     value                        good
+        ("no timeout at all", "healthTimeoutOverrides", timeout("Valid", "0s"), true),
+        ("a name of words", "healthTimeoutOverrides", timeout("int-data plane_1", "1m"), true),
+        ("a negative timeout", "healthTimeoutOverrides", timeout("Valid", "-1ns"), false),
+        ("a bad name", "healthTimeoutOverrides", timeout("%", "1s"), false),
+        ("no name", "healthTimeoutOverrides", timeout("", "1s"), false),
+        ("pairs", "featureDetectOverride", "A=true, b_2=,,c=d=e".into(), true),
+        ("blank", "featureDetectOverride", "  ".into(), true),
+        ("no key", "featureDetectOverride", "=x".into(), false),
+        ("no pair", "featureGates", "A".into(), false),
+        ("a dash in a key", "featureGates", "A-b=c".into(), false),
+        ("a blank item", "featureGates", "A=b, ".into(), false),
+        ("any end of a name", "iptablesNATOutgoingInterfaceFilter", "eth+".into(), true),
+        ("15 characters", "iptablesNATOutgoingInterfaceFilter", "abcdefghijklmn+".into(), true),
+        ("16 characters", "iptablesNATOutgoingInterfaceFilter", "abcdefghijklmno+".into(), false),
+        ("an at sign", "iptablesNATOutgoingInterfaceFilter", "cali@123".into(), false),
+        ("a list of them", "bpfForceTrackPacketsFromIfaces", serde_json::json!(["docker+", "a:b"]), true),
+        ("a bad one", "bpfForceTrackPacketsFromIfaces", serde_json::json!(["docker*"]), false),
+        ("filters by interface", "bpfLogFilters", serde_json::json!({ "eth0": "tcp" }), true),
+        ("a bad interface", "bpfLogFilters", serde_json::json!({ "eth 0": "tcp" }), false),
+    ];
+    for (why, field, value, good) in cases {
+        let resource = serde_json::json!({
+            "apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration",
+            "metadata": { "name": "default" }, "spec": { field: value },
+        });
+        assert_eq!(judge(&resource.to_string()).is_ok(), good, "{why}");
+    }
+}
+
+#[test]
+fn a_kind_without_namespaces_takes_none() {
+    for (kind, good) in [("GlobalNetworkSet", false), ("NetworkSet", true)] {
+        let text = format!(
+            "apiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{name: a, namespace: b}}\nspec: {{}}"
+        );
+        assert_eq!(judge(&text).is_ok(), good, "{kind}");
+    }
+}
+
+#[test]
 fn names_of_policies() {
     use policy_name::*;
     let cases = [
