@@ -11,9 +11,9 @@ use std::fmt::Write;
 /// What a list was read as.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parsed {
-    /// The entries that parse, in their order, each once.
+    /// The entries that parse, in their order.
     pub entries: Vec<Failsafe>,
-    /// One sentence for each entry that does not.
+    /// One sentence for each entry that is wrong.
     pub complaints: Vec<String>,
 }
 
@@ -21,9 +21,12 @@ pub struct Parsed {
 pub fn parse(raw: &str) -> Parsed {
     let mut parsed = Parsed::default();
     for item in raw.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        if item.starts_with(':') {
+            // A FelixConfiguration's entry without a protocol. What was meant is clear enough not to lock anybody out.
+            parsed.complaints.push(format!("{item:?}: no protocol before the colon; it counts as tcp"));
+        }
         match parse_item(item) {
-            Ok(entry) if !parsed.entries.contains(&entry) => parsed.entries.push(entry),
-            Ok(_) => {}
+            Ok(entry) => parsed.entries.push(entry),
             Err(complaint) => parsed.complaints.push(format!("{item:?}: {complaint}")),
         }
     }
@@ -80,7 +83,8 @@ fn split(item: &str) -> Result<(&str, Option<String>, &str), String> {
         if !(length.is_empty() || length.starts_with('/')) {
             return Err(shape());
         }
-        return Ok((protocol, Some(format!("{inside}{length}")), port));
+        let net = format!("{inside}{length}");
+        return Ok((protocol, Some(net).filter(|net| !net.is_empty()), port));
     }
     let parts: Vec<&str> = item.split(':').collect();
     match parts[..] {
@@ -110,7 +114,7 @@ mod tests {
             ("sctp is a protocol like the others", "sctp:5000", "sctp:5000"),
             ("blanks around items", " tcp:22 , udp:68 ", "tcp:22,udp:68"),
             ("empty items are skipped", ",,22,", "tcp:22"),
-            ("an entry counts once", "22,tcp:22", "tcp:22"),
+            ("an entry may come twice", "22,tcp:22", "tcp:22,tcp:22"),
             ("host bits are cleared", "tcp:10.1.2.3/8:22", "tcp:10.0.0.0/8:22"),
             ("an address is a net of one", "tcp:10.1.2.3:22", "tcp:10.1.2.3/32:22"),
             ("IPv6, length inside the brackets", "tcp:[2001:db8::/32]:22", "tcp:[2001:db8::/32]:22"),
@@ -120,6 +124,7 @@ mod tests {
             ("IPv4 in the words of IPv6", "tcp:[::ffff:10.0.0.0]/104:22", "tcp:10.0.0.0/8:22"),
             ("and one address", "tcp:[::ffff:10.1.2.3]:22", "tcp:10.1.2.3/32:22"),
             ("an empty net is any", "tcp::22", "tcp:22"),
+            ("in brackets too", "tcp:[]:22", "tcp:22"),
             ("Go's integer parser takes a sign", "+22", "tcp:22"),
             ("the ends of the range", "udp:0,tcp:65535", "udp:0,tcp:65535"),
         ];
@@ -154,6 +159,15 @@ mod tests {
             let parsed = parse(&format!("{raw},udp:7"));
             assert_eq!(format(&parsed.entries), "udp:7", "{why}");
             assert!(parsed.complaints[0].contains(expected), "{why}: {:?}", parsed.complaints);
+        }
+    }
+
+    #[test]
+    fn an_entry_without_its_protocol_is_wrong_and_still_opens_the_port() {
+        for raw in [":2222", ":[::/0]:2222", ":10.0.0.0/8:2222"] {
+            let parsed = parse(raw);
+            assert_eq!((parsed.entries.len(), parsed.complaints.len()), (1, 1), "{raw}");
+            assert_eq!(parsed.entries[0].protocol, Protocol::TCP, "{raw}");
         }
     }
 

@@ -307,11 +307,16 @@ impl Resolved {
         }
     }
 
+    /// Each once, however often it is written.
     fn failsafes(&self, name: &str) -> Vec<Failsafe> {
-        match &self.value(name).typed {
-            Typed::Failsafes(list) => list.clone(),
-            _ => Vec::new(),
+        let Typed::Failsafes(list) = &self.value(name).typed else { return Vec::new() };
+        let mut once: Vec<Failsafe> = Vec::with_capacity(list.len());
+        for failsafe in list {
+            if !once.contains(failsafe) {
+                once.push(failsafe.clone());
+            }
         }
+        once
     }
 
     fn exclude(&self) -> Vec<InterfaceExclude> {

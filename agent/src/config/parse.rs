@@ -1,9 +1,12 @@
 //! Values as text → values as meant, in Felix's syntax. Pure: no file is looked for, no name resolved.
 
 use super::{failsafe, table::Kind};
-use ipnet::Ipv4Net;
-use proto::settings::{Failsafe, InterfaceExclude};
-use std::{fmt, net::Ipv4Addr};
+use ipnet::{IpNet, Ipv4Net};
+use proto::{
+    resource::net,
+    settings::{Failsafe, InterfaceExclude},
+};
+use std::fmt;
 
 /// Fewest bits of a packet mark that we can work with: untracked-allowed, pre-DNAT-allowed, judge-after-rerouting.
 /// Felix asks for two here and ends later where it has fewer than four.
@@ -103,7 +106,7 @@ fn parse_plain(kind: Kind, raw: &str) -> Result<Typed, String> {
         Kind::Seconds => raw
             .parse()
             .ok()
-            .filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
+            .filter(|seconds: &f64| seconds.is_finite())
             .map(Typed::Seconds)
             .ok_or_else(|| "expected a number of seconds, for example 90 or 0.5".into()),
         Kind::Text if raw.chars().any(|c| c.is_control()) => Err("expected one line of text".into()),
@@ -128,7 +131,7 @@ fn parse_plain(kind: Kind, raw: &str) -> Result<Typed, String> {
             .split(',')
             .map(str::trim)
             .filter(|n| !n.is_empty())
-            .map(net)
+            .map(ipv4_net)
             .collect::<Result<_, _>>()
             .map(Typed::Nets),
         Kind::PortRanges => port_ranges(raw),
@@ -182,6 +185,7 @@ fn one_of(options: &[&str], raw: &str) -> Result<Typed, String> {
 
 fn mark_mask(raw: &str) -> Result<Typed, String> {
     let mask = integer(raw)
+        .filter(|_| !raw.starts_with('+'))
         .and_then(|value| u32::try_from(value).ok())
         .ok_or("expected 32 bits, for example 0xffff0000")?;
     match mask.count_ones() >= MARK_BITS_MIN {
@@ -190,12 +194,11 @@ fn mark_mask(raw: &str) -> Result<Typed, String> {
     }
 }
 
-fn net(text: &str) -> Result<Ipv4Net, String> {
-    text.parse::<Ipv4Net>()
-        .ok()
-        .or_else(|| text.parse::<Ipv4Addr>().ok().map(Ipv4Net::from))
-        .map(|net| net.trunc())
-        .ok_or_else(|| format!("{text:?} is not an IPv4 address or CIDR"))
+fn ipv4_net(text: &str) -> Result<Ipv4Net, String> {
+    match net::net(text) {
+        Ok(IpNet::V4(net)) => Ok(net),
+        _ => Err(format!("{text:?} is not an IPv4 address or CIDR")),
+    }
 }
 
 fn exclude(item: &str) -> Result<InterfaceExclude, String> {

@@ -171,6 +171,8 @@ fn read(parameter: &Parameter, text: &str) -> Result<Typed, Invalid> {
         true if parameter.non_zero => {
             Err(Invalid { complaint: "this parameter cannot be none".into(), partial: None })
         }
+        // A switch without a default knows a third state, and that is its zero.
+        true if parameter.default.is_empty() => Ok(Typed::Nothing),
         true => Ok(parse::zero(parameter.kind)),
         false => parse::parse(parameter.kind, text),
     }

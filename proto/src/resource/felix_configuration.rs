@@ -140,13 +140,20 @@ fn entry_text(value: &Value) -> String {
     }
 }
 
-/// A decimal number of seconds or milliseconds: `90`, `0.5`.
+/// A number of seconds or milliseconds as Go's `%v` prints it: `90`, `0.5`, `1.08e+06`.
 fn in_units(duration: Duration, milliseconds: bool) -> String {
     let nanos_per_unit = if milliseconds { 1e6 } else { 1e9 };
     // Years in nanoseconds lose digits below a microsecond, which no timer of ours would notice.
     #[allow(clippy::cast_precision_loss)]
     let units = duration.nanos as f64 / nanos_per_unit;
-    units.to_string()
+    let scientific = format!("{units:e}");
+    let (digits, exponent) = scientific.split_once('e').expect("the format has an exponent");
+    match exponent.parse::<i32>().expect("the exponent is a number") {
+        -4..6 => units.to_string(),
+        exponent => {
+            format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.unsigned_abs())
+        }
+    }
 }
 
 /// `protocol:port`, `protocol:net:port` or `protocol:[net]:port`, joined by commas; the empty list is `none`.
@@ -160,7 +167,6 @@ fn failsafe_text(report: &mut Report<'_>, field: &str, list: &[ProtoPort]) -> St
     let mut texts = Vec::with_capacity(list.len());
     for (i, ProtoPort { protocol, port, net }) in list.iter().enumerate() {
         let (protocol, net) = (protocol.to_lowercase().replace([',', ':'], "?"), net.as_str());
-        let protocol = if protocol.is_empty() { "tcp" } else { &protocol };
         texts.push(match net::net(net) {
             _ if net.is_empty() => format!("{protocol}:{port}"),
             Ok(ipnet::IpNet::V4(_)) if !net.contains(':') => format!("{protocol}:{net}:{port}"),

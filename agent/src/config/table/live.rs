@@ -59,7 +59,6 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     Parameter::new("FelixHostname", Kind::Hostname, "")
         .local()
         .non_zero()
-        .die_on_fail()
         .doc("The node whose HostEndpoints apply here, compared exactly with spec.node. Without it: the kernel's host name in lower case."),
     // What decides packets.
     Parameter::new("FailsafeInboundHostPorts", Kind::Failsafes, FAILSAFE_IN)

@@ -162,7 +162,7 @@ fn every_field_of_a_felix_configuration_becomes_its_parameter() {
             "other": "x"}},
         "spec": {"ipv6Support": false, "logSeverityScreen": "Shouting", "ipipMTU": 1400, "xdpEnabled": true,
             "iptablesLockProbeInterval": "50ms", "reportingInterval": "1m30s", "natPortRange": "1:2",
-            "netlinkTimeout": "500ms", "kubeNodePortRanges": [80, "1:2"], "externalNodesList": ["a", "b"],
+            "netlinkTimeout": "500ms", "usageReportingInterval": "300h", "kubeNodePortRanges": [80, "1:2"], "externalNodesList": ["a", "b"],
             "bpfLogFilters": {"all": "x"}, "routeTableRanges": [{"min": 1, "max": 2}, {"min": 5, "max": 9}],
             "healthTimeoutOverrides": [{"name": "x", "timeout": "5s"}], "iptablesMarkMask": 4_294_901_760_u32,
             "failsafeInboundHostPorts": [{"port": 22}, {"protocol": "TCP", "port": 23, "net": "office,home"},
@@ -173,7 +173,7 @@ fn every_field_of_a_felix_configuration_becomes_its_parameter() {
     let expected = [
         ("ExternalNodesCIDRList", "a,b"),
         ("BPFLogFilters", "all=x,"),
-        ("FailsafeInboundHostPorts", "tcp:22,tcp:[office?home]:23,sctp:192.0.2.1:0,x??y:1"),
+        ("FailsafeInboundHostPorts", ":22,tcp:[office?home]:23,sctp:192.0.2.1:0,x??y:1"),
         ("HealthTimeoutOverrides", "x=5s"),
         ("IpInIpMtu", "1400"),
         ("IptablesLockProbeIntervalMillis", "50"),
@@ -186,6 +186,7 @@ fn every_field_of_a_felix_configuration_becomes_its_parameter() {
         ("ReportingIntervalSecs", "90"),
         ("RouteTableRanges", "1-2,5-9"),
         ("Unheard", "of"),
+        ("UsageReportingIntervalSecs", "1.08e+06"),
         ("XDPEnabled", "true"),
     ];
     let expected: BTreeMap<String, String> = expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
