@@ -3,8 +3,10 @@
 
 use super::error::CommandError;
 use proto::{
+    id::ProfileName,
     selector::{Labels, Selector},
-    validate::{self, defaults},
+    v3::AnyResource,
+    validate::{self, defaults, policy_name},
     yaml,
 };
 use serde_json::{Value, json};
@@ -58,7 +60,7 @@ pub fn run(args: UnitsArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Decoding, defaults and validation of one resource.
+/// Decoding, defaults, validation and the checks of Calico's client of one resource.
 pub fn validation(resource: &Value) -> Value {
     let decoded = yaml::documents(&resource.to_string())
         .and_then(|documents| documents.iter().map(yaml::resource).collect::<Result<Vec<_>, _>>());
@@ -72,8 +74,26 @@ pub fn validation(resource: &Value) -> Value {
             let why: Vec<_> = errors.iter().map(ToString::to_string).collect();
             return json!({ "valid": false, "why": why.join("; ") });
         }
+        if let Some(why) = client_refuses(resource) {
+            return json!({ "valid": false, "why": why });
+        }
     }
     json!({ "valid": !resources.is_empty() })
+}
+
+/// Why Calico's client library does not write a valid resource, whatever else the datastore holds.
+fn client_refuses(resource: &AnyResource) -> Option<String> {
+    let name = resource.metadata().name.as_str();
+    let tier = match resource {
+        AnyResource::GlobalNetworkPolicy(policy) => &policy.spec.tier,
+        AnyResource::NetworkPolicy(policy) => &policy.spec.tier,
+        AnyResource::ClusterInformation(_) => return Some("nobody writes it through a client".into()),
+        AnyResource::Profile(_) if name == ProfileName::DEFAULT_ALLOW => {
+            return Some("it is built in".into());
+        }
+        _ => return None,
+    };
+    policy_name::stored(name, tier).err().map(|error| error.to_string())
 }
 
 struct Own<'a>(&'a Value);
@@ -94,5 +114,34 @@ pub fn selector(question: &Value) -> Value {
         Some("match") => json!({ "match": selector.matches(&Own(&question["labels"])) }),
         Some("canonical") => json!({ "canonical": selector.to_string(), "uid": selector.uid() }),
         _ => json!({ "unsupported": true }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_client_refuses_is_not_valid() {
+        let cases = [
+            ("a policy of its tier", "GlobalNetworkPolicy", "platform.p", json!({"tier": "platform"}), true),
+            (
+                "of another tier than its name says",
+                "GlobalNetworkPolicy",
+                "default.p",
+                json!({"tier": "platform"}),
+                false,
+            ),
+            ("of a tier, without it in the name", "NetworkPolicy", "p", json!({"tier": "platform"}), false),
+            ("a mirrored one", "NetworkPolicy", "knp.default.p", json!({}), true),
+            ("the built-in profile", "Profile", "projectcalico-default-allow", json!({}), false),
+            ("another profile", "Profile", "p", json!({}), true),
+        ];
+        for (why, kind, name, spec, valid) in cases {
+            let resource = json!({
+                "apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": { "name": name }, "spec": spec,
+            });
+            assert_eq!(validation(&resource)["valid"], valid, "{why}");
+        }
     }
 }

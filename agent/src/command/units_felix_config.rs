@@ -2,7 +2,11 @@
 //! corpus of questions can be put to this program and to others alike.
 
 use crate::config::{
-    LocalSources, Resolved, Severity, Sources, ini, parse::Typed, resolve, sources::felix_name, table,
+    LocalSources, Problem, Resolved, Sources, ini,
+    parse::Typed,
+    resolve,
+    sources::felix_name,
+    table::{self, Kind, Parameter},
 };
 use proto::{
     key::{Kind as ResourceKind, ResourceKey},
@@ -54,11 +58,17 @@ fn parse(question: &Json) -> Option<Json> {
     let parameter = table::find(question["param"].as_str()?)?;
     let variable = (format!("FELIX_{}", parameter.name), question["raw"].as_str()?.to_owned());
     let resolved = resolve_environment([variable])?;
-    let value = typed(&resolved.value(parameter.name).typed);
-    Some(match resolved.problems.first() {
-        Some(problem) if parameter.die_on_fail => json!({ "error": problem.complaint, "value": value }),
-        _ => json!({ "value": value }),
+    let value = typed(parameter, &resolved.value(parameter.name).typed);
+    Some(match resolved.problems.iter().find(|problem| ends_felix(problem)) {
+        Some(problem) => json!({ "error": problem.complaint, "value": value }),
+        None => json!({ "value": value }),
     })
+}
+
+/// Whether Felix would not start. Unlike us it does not ask whether a higher source hides the value.
+fn ends_felix(problem: &Problem) -> bool {
+    let none = problem.text.eq_ignore_ascii_case("none");
+    table::find(problem.parameter).is_some_and(|p| p.die_on_fail || p.non_zero && none)
 }
 
 fn resolve_environment(variables: impl IntoIterator<Item = (String, String)>) -> Option<Resolved> {
@@ -79,13 +89,13 @@ fn effective(question: &Json) -> Option<Json> {
     let local = LocalSources::from_text(Path::new("felix.cfg"), &file, source("environment"), "").ok()?;
     let (global, host) = (source("datastore_global"), source("datastore_per_host"));
     let resolved = resolve(&Sources { local: &local, global: Some(&global), host: Some(&host) }, None);
-    if let Some(problem) = resolved.problems.iter().find(|p| p.severity == Severity::Refused) {
+    if let Some(problem) = resolved.problems.iter().find(|problem| ends_felix(problem)) {
         return Some(json!({ "error": problem.to_string() }));
     }
     let mut values = Map::new();
     for name in question["want"].as_array()?.iter().filter_map(Json::as_str) {
         let parameter = table::find(name)?;
-        values.insert(name.to_owned(), typed(&resolved.value(parameter.name).typed));
+        values.insert(name.to_owned(), typed(parameter, &resolved.value(parameter.name).typed));
     }
     Some(json!({ "values": values }))
 }
@@ -134,17 +144,18 @@ fn default(question: &Json) -> Option<Json> {
 }
 
 /// A value in the corpus's terms.
-fn typed(value: &Typed) -> Json {
+fn typed(parameter: &Parameter, value: &Typed) -> Json {
     match value {
         Typed::Nothing => Json::Null,
         Typed::Bool(value) => json!(value),
         Typed::Int(value) => json!(value),
         Typed::Seconds(value) => json!(value),
         Typed::Text(value) | Typed::Secret(value) => json!(value),
-        Typed::List(items) => match items.as_slice() {
-            [item] => json!(item),
-            items => json!(items.join(",")),
-        },
+        // Felix splits the one and puts a slash behind each; the other stays as it is written.
+        Typed::List(items) if parameter.kind == Kind::Endpoints => {
+            items.iter().map(|url| json!(format!("{url}/"))).collect()
+        }
+        Typed::List(items) => json!(items.join(",")),
         Typed::Mask(mask) => json!(mask),
         Typed::Failsafes(list) => list.iter().map(failsafe_json).collect(),
         Typed::Exclude(items) => items.iter().map(exclude_json).collect(),
@@ -200,12 +211,44 @@ mod tests {
                 json!({"raw": {"foo": "a=b"}}),
             ),
             (json!({"op": "load-file", "input": "[x]\nA=1"}), json!({"raw": {"A": "1"}})),
+            (
+                json!({"op": "parse", "param": "EtcdEndpoints", "raw": "http://a:1, https://b:2/"}),
+                json!({"value": ["http://a:1/", "https://b:2/"]}),
+            ),
+            (
+                json!({"op": "parse", "param": "InterfacePrefix", "raw": "tap,cali"}),
+                json!({"value": "tap,cali"}),
+            ),
+            (json!({"op": "parse", "param": "VXLANEnabled", "raw": "none"}), json!({"value": null})),
+            (json!({"op": "parse", "param": "FelixHostname", "raw": "a b"}), json!({"value": ""})),
             (json!({"op": "load-file-missing"}), json!({"raw": {}})),
         ];
         for (question, expected) in cases {
             assert_eq!(answers(question.clone()), expected, "{question}");
         }
+    }
+
+    #[test]
+    fn what_ends_felix_is_an_error() {
+        let hidden = json!({"environment": {"FELIX_CHAININSERTMODE": "append"}, "config_file": {"ChainInsertMode": "x"}});
+        let cases = [
+            (
+                "a bad value that matters",
+                json!({"op": "parse", "param": "ChainInsertMode", "raw": "prepend"}),
+                true,
+            ),
+            (
+                "none where none cannot be",
+                json!({"op": "parse", "param": "MaxIpsetSize", "raw": "none"}),
+                true,
+            ),
+            ("another bad value", json!({"op": "parse", "param": "MaxIpsetSize", "raw": "many"}), false),
+            ("hidden by a higher source", json!({"op": "effective", "want": [], "sources": hidden}), true),
+        ];
+        for (why, question, ends) in cases {
+            assert_eq!(answers(question)["error"].is_string(), ends, "{why}");
+        }
         let refused = answers(json!({"op": "parse", "param": "ChainInsertMode", "raw": "prepend"}));
-        assert!(refused["error"].is_string() && refused["value"] == "insert", "{refused}");
+        assert_eq!(refused["value"], "insert");
     }
 }

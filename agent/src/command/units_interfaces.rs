@@ -30,7 +30,8 @@ pub fn answer(question: &Value) -> Value {
 struct World {
     hostname: String,
     claims: BTreeMap<HostEndpointName, Claim>,
-    links: BTreeMap<IfName, (bool, Vec<IpAddr>)>,
+    /// A link is known from when its addresses are told, even that it has none (semantics §1.2.2).
+    links: BTreeMap<IfName, (bool, Option<Vec<IpAddr>>)>,
 }
 
 impl World {
@@ -68,7 +69,7 @@ impl World {
             link.0 = state == "up";
         }
         if let Some(addresses) = spelled["addrs"].as_array() {
-            link.1 = addresses.iter().filter_map(|a| a.as_str()?.parse().ok()).collect();
+            link.1 = Some(addresses.iter().filter_map(|a| a.as_str()?.parse().ok()).collect());
         }
     }
 
@@ -89,8 +90,8 @@ impl World {
     }
 
     fn state(&self) -> Value {
-        let spelled = self.links.iter().map(|(name, (up, at))| (name.clone(), *up, at.clone()));
-        let links = LinkTable::of(spelled);
+        let known = self.links.iter().filter_map(|(name, (up, at))| Some((name.clone(), *up, at.clone()?)));
+        let links = LinkTable::of(known);
         let resolution = resolve(&self.claims, &links, &LinkFilter::new(&Settings::default()).0);
         let specific: Map<_, _> = governed(&links, &resolution)
             .map(|(link, name)| (link.to_string(), name.as_str().into()))
@@ -119,6 +120,7 @@ fn matched(question: &Value) -> Value {
         world.set_endpoint(endpoint);
     }
     for (name, link) in question["interfaces"].as_object().into_iter().flatten() {
+        world.set_link(name, &json!({ "addrs": [] }));
         world.set_link(name, link);
     }
     world.state()
@@ -191,7 +193,8 @@ mod tests {
     fn events_change_only_what_they_name() {
         let found = answer(&json!({ "op": "sequence", "hostname": "h", "events": [
             { "event": "hep", "hep": { "node": "h", "name": "a", "interfaceName": "eth0" } },
-            { "event": "iface", "name": "eth0", "state": "up", "addrs": [] },
+            { "event": "iface", "name": "eth0", "state": "up" },
+            { "event": "iface", "name": "eth0", "addrs": [] },
             { "event": "rename", "name": "eth0", "to": "eth1" },
             { "event": "hep-gone", "name": "a" },
         ]}));
@@ -199,7 +202,13 @@ mod tests {
             found["after"].as_array().unwrap().iter().map(|s| s["status"].clone()).collect();
         assert_eq!(
             statuses,
-            [json!({ "a": "error" }), json!({ "a": "up" }), json!({ "a": "error" }), json!({})]
+            [
+                json!({ "a": "error" }),
+                json!({ "a": "error" }),
+                json!({ "a": "up" }),
+                json!({ "a": "error" }),
+                json!({})
+            ]
         );
     }
 }
