@@ -1,4 +1,5 @@
-//! Addresses and nets as Go reads them: no leading zeros, no zones, and IPv4-mapped IPv6 is IPv4.
+//! Addresses and nets as Go reads them: no leading zeros, no zones, and IPv4-mapped IPv6 is IPv4. Hardware addresses
+//! too.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv6Addr};
@@ -50,9 +51,33 @@ fn mapped(net: Ipv6Net) -> IpNet {
     v4.map_or(IpNet::V6(net), IpNet::V4)
 }
 
+/// A hardware address as Go reads one: 6, 8 or 20 bytes, in pairs of digits with `:` or `-`, or in fours with `.`.
+pub fn is_mac(text: &str) -> bool {
+    let (separator, digits) = match text.find([':', '-', '.']).map(|at| text.as_bytes()[at]) {
+        Some(b'.') => ('.', 4),
+        Some(b'-') => ('-', 2),
+        _ => (':', 2),
+    };
+    let is_group = |group: &str| group.len() == digits && group.bytes().all(|b| b.is_ascii_hexdigit());
+    let groups = text.split(separator).count();
+    text.split(separator).all(is_group) && [6, 8, 20].contains(&(groups * digits / 2))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hardware_addresses_are_read_as_go_reads_them() {
+        for good in ["ee:ee:ee:ee:ee:ee", "EE-ee-00-11-22-33", "eeee.eeee.eeee", "00:11:22:33:44:55:66:77"] {
+            assert!(is_mac(good), "{good}");
+        }
+        for bad in
+            ["", "ee", "ee:ee:ee:ee:ee", "ee:ee:ee:ee:ee:e", "ee-ee:ee:ee:ee:ee", "gg:ee:ee:ee:ee:ee", "é:"]
+        {
+            assert!(!is_mac(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn nets_are_read_as_go_reads_them() {

@@ -41,6 +41,7 @@ pub(super) fn meant(
         let bad = |error| report.fatal(format!("spec.ipNetworks[{i}]"), format!("`{text}` {error}"));
         endpoint.nets.push(net::net(text).map_err(bad)?);
     }
+    refuse_what_is_not_used(report, spec)?;
     for (i, port) in spec.ports.iter().enumerate().filter(|(_, port)| !port.name.is_empty()) {
         let bad = |reason| report.fatal(format!("spec.ports[{i}]"), reason);
         endpoint.ports.push(endpoint_port(&port.name, &port.protocol, port.port).map_err(bad)?);
@@ -55,6 +56,20 @@ pub(super) fn meant(
         }
     }
     Ok(endpoint)
+}
+
+/// What means nothing here and still makes the reference take the whole endpoint for absent.
+fn refuse_what_is_not_used(report: &Report<'_>, spec: &v3::WorkloadEndpointSpec) -> Result<(), Problem> {
+    let nets = [("ipv4Gateway", &spec.ipv4_gateway), ("ipv6Gateway", &spec.ipv6_gateway)];
+    let nets = nets.into_iter().filter(|(_, text)| !text.is_empty());
+    let prefixes = spec.allow_spoofed_source_prefixes.iter().map(|text| ("allowSpoofedSourcePrefixes", text));
+    for (field, text) in nets.chain(prefixes) {
+        net::net(text).map_err(|error| report.fatal(format!("spec.{field}"), format!("`{text}` {error}")))?;
+    }
+    match spec.mac.is_empty() || net::is_mac(&spec.mac) {
+        true => Ok(()),
+        false => Err(report.fatal("spec.mac", format!("`{}` is not a MAC address", spec.mac))),
+    }
 }
 
 /// Labels that namespaces and service accounts lend by profile cannot be had by spelling them.
@@ -86,6 +101,24 @@ fn node(name: &str) -> Option<NodeName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_reference_cannot_read_is_an_error_also_where_we_do_not_use_it() {
+        let key = ResourceKey::namespaced(crate::key::Kind::WorkloadEndpoint, "shop", "k--1-k8s-p-eth0");
+        let field = |change: fn(&mut v3::WorkloadEndpointSpec)| {
+            let mut stored = v3::WorkloadEndpoint::default();
+            stored.spec.ip_networks = vec!["10.65.0.2/32".into()];
+            stored.spec.interface_name = "cali1".into();
+            change(&mut stored.spec);
+            meant(&key, &mut Report::new(&key), &stored).err().map(|problem| problem.field)
+        };
+        assert_eq!(field(|_| {}), None);
+        assert_eq!(field(|spec| spec.ipv4_gateway = "169.254.1.1".into()), None);
+        assert_eq!(field(|spec| spec.ipv6_gateway = "gateway".into()).as_deref(), Some("spec.ipv6Gateway"));
+        assert_eq!(field(|spec| spec.mac = "ee:ee".into()).as_deref(), Some("spec.mac"));
+        let spoofed = field(|spec| spec.allow_spoofed_source_prefixes = vec!["x".into()]);
+        assert_eq!(spoofed.as_deref(), Some("spec.allowSpoofedSourcePrefixes"));
+    }
 
     #[test]
     fn the_node_is_the_first_part_of_the_name() {

@@ -4,8 +4,12 @@ use super::{
     Faults, defaults, rule,
     text::{self, Cidr},
 };
-use crate::v3::{
-    EndpointPort, HostEndpointSpec, NodeSpec, WorkloadEndpoint, WorkloadEndpointPort, WorkloadEndpointSpec,
+use crate::{
+    resource::net,
+    v3::{
+        EndpointPort, HostEndpointSpec, NodeSpec, WorkloadEndpoint, WorkloadEndpointPort,
+        WorkloadEndpointSpec,
+    },
 };
 use std::net::IpAddr;
 
@@ -25,7 +29,8 @@ pub(super) fn host_endpoint(faults: &mut Faults, spec: &HostEndpointSpec) {
         } else {
             faults.require("node", &spec.node, text::is_subdomain(&spec.node), text::SUBDOMAIN_RULE);
         }
-        interface(faults, &spec.interface_name);
+        let name = &spec.interface_name;
+        faults.require("interfaceName", name, name.is_empty() || text::is_interface(name), INTERFACE_RULE);
         faults.each("expectedIPs", &spec.expected_ips, |faults, address| {
             if address.parse::<IpAddr>().is_err() {
                 faults.here(address, ADDRESS_RULE);
@@ -34,10 +39,6 @@ pub(super) fn host_endpoint(faults: &mut Faults, spec: &HostEndpointSpec) {
         profiles(faults, &spec.profiles);
         faults.each("ports", &spec.ports, endpoint_port);
     });
-}
-
-fn interface(faults: &mut Faults, name: &str) {
-    faults.require("interfaceName", name, name.is_empty() || text::is_interface(name), INTERFACE_RULE);
 }
 
 fn profiles(faults: &mut Faults, profiles: &[String]) {
@@ -88,11 +89,31 @@ pub(super) fn workload_endpoint(faults: &mut Faults, endpoint: &WorkloadEndpoint
         }
     }
     faults.at("spec", |faults| {
-        interface(faults, &spec.interface_name);
+        identifiers(faults, spec);
+        let name = &spec.interface_name;
+        faults.require("interfaceName", name, text::is_interface(name), INTERFACE_RULE);
         profiles(faults, &spec.profiles);
         addresses(faults, spec);
         faults.each("ports", &spec.ports, workload_port);
     });
+}
+
+/// What a workload endpoint's name is made of, and whose it is.
+fn identifiers(faults: &mut Faults, spec: &WorkloadEndpointSpec) {
+    let names = [
+        ("orchestrator", &spec.orchestrator),
+        ("workload", &spec.workload),
+        ("node", &spec.node),
+        ("pod", &spec.pod),
+        ("endpoint", &spec.endpoint),
+        ("serviceAccountName", &spec.service_account_name),
+    ];
+    for (field, name) in names {
+        faults.require(field, name, name.is_empty() || text::is_subdomain(name), text::SUBDOMAIN_RULE);
+    }
+    let id = &spec.container_id;
+    let good = id.is_empty() || text::is_dns_label(&id.to_ascii_lowercase());
+    faults.require("containerID", id, good, "expected letters, digits and inner dashes");
 }
 
 fn addresses(faults: &mut Faults, spec: &WorkloadEndpointSpec) {
@@ -132,11 +153,8 @@ fn addresses(faults: &mut Faults, spec: &WorkloadEndpointSpec) {
             faults.here(net, "invalid CIDR");
         }
     });
-    let mac = |text: &str| {
-        let pairs: Vec<_> = text.split([':', '-']).collect();
-        pairs.len() == 6 && pairs.iter().all(|pair| pair.len() == 2 && u8::from_str_radix(pair, 16).is_ok())
-    };
-    faults.require("mac", &spec.mac, spec.mac.is_empty() || mac(&spec.mac), "expected a MAC address");
+    let good = spec.mac.is_empty() || net::is_mac(&spec.mac);
+    faults.require("mac", &spec.mac, good, "expected a MAC address");
 }
 
 fn workload_port(faults: &mut Faults, port: &WorkloadEndpointPort) {

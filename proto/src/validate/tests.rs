@@ -131,6 +131,31 @@ fn settings_are_checked_as_calicoctl_checks_them() {
 }
 
 #[test]
+fn workload_endpoints_are_checked_as_calicoctl_checks_them() {
+    let cases = [
+        // why                                field             value                      good
+        ("as it is", "mac", "ee:ee:ee:ee:ee:ee", true),
+        ("dashes", "mac", "EE-EE-EE-EE-EE-EE", true),
+        ("both", "mac", "ee:ee-ee:ee:ee:ee", false),
+        ("no interface", "interfaceName", "", false),
+        ("mixed case and a dash", "containerID", "Cath01234-G", true),
+        ("a dash at its end", "containerID", "abc-", false),
+        ("a dot in it", "containerID", "a.b", false),
+        ("a service account", "serviceAccountName", "front.end", true),
+        ("in capitals", "serviceAccountName", "Frontend", false),
+    ];
+    for (why, field, value, good) in cases {
+        let mut resource = serde_json::json!({
+            "apiVersion": "projectcalico.org/v3", "kind": "WorkloadEndpoint", "metadata": { "namespace": "shop" },
+            "spec": { "orchestrator": "k8s", "node": "k-1", "pod": "p", "endpoint": "eth0", "interfaceName": "cali1" },
+        });
+        resource["spec"][field] = value.into();
+        let found = judge(&resource.to_string());
+        assert_eq!(found.is_ok(), good, "{why}: {found:?}");
+    }
+}
+
+#[test]
 fn a_kind_without_namespaces_takes_none() {
     for (kind, good) in [("GlobalNetworkSet", false), ("NetworkSet", true)] {
         let text = format!(
