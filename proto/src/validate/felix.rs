@@ -87,8 +87,9 @@ fn addresses(faults: &mut Faults, spec: &FelixConfigurationSpec) {
         ("bpfExcludeCIDRsFromNAT", &spec.bpfExcludeCIDRsFromNAT),
     ] {
         faults.each(field, list.as_deref().unwrap_or_default(), |faults, net| {
-            if Cidr::parse(net).is_none() {
-                faults.here(net, "invalid CIDR");
+            // As in a network set, an empty text is let through.
+            if !net.is_empty() && Cidr::parse_or_address(net).is_none() {
+                faults.here(net, "expected an IP address or address/length");
             }
         });
     }

@@ -118,6 +118,13 @@ fn settings_are_checked_as_calicoctl_checks_them() {
         ("an at sign", "iptablesNATOutgoingInterfaceFilter", "cali@123".into(), false),
         ("a list of them", "bpfForceTrackPacketsFromIfaces", serde_json::json!(["docker+", "a:b"]), true),
         ("a bad one", "bpfForceTrackPacketsFromIfaces", serde_json::json!(["docker*"]), false),
+        (
+            "nets and addresses",
+            "bpfDSROptoutCIDRs",
+            serde_json::json!(["10.0.0.0/8", "::1", "10.0.0.1/8"]),
+            true,
+        ),
+        ("no net", "bpfExcludeCIDRsFromNAT", serde_json::json!(["x"]), false),
         ("filters by interface", "bpfLogFilters", serde_json::json!({ "eth0": "tcp" }), true),
         ("a bad interface", "bpfLogFilters", serde_json::json!({ "eth 0": "tcp" }), false),
     ];
