@@ -57,6 +57,11 @@ impl World {
                 let interface = endpoint.interface.unwrap_or(InterfaceMatch::Address(Vec::new()));
                 self.claims.insert(name, Claim { interface, valid: endpoint.valid });
             }
+            // One of this node that cannot be read is known: what it claimed until now stays (D15), or it is nothing.
+            Err(_) if spelled["node"] == self.hostname.as_str() => {
+                let nothing = Claim { interface: InterfaceMatch::Address(Vec::new()), valid: false };
+                self.claims.entry(name).or_insert(nothing);
+            }
             _ => {
                 self.claims.remove(&name);
             }
@@ -170,6 +175,12 @@ mod tests {
                 json!([{"node": "h", "name": "b", "interfaceName": "eth1"}, {"node": "h", "name": "all", "interfaceName": "*"}]),
                 json!({ "eth0": "all", "eth1": "b" }),
                 json!({ "all": "up", "b": "down" }),
+            ),
+            (
+                "addresses that are none match nothing",
+                json!([{"node": "h", "name": "a", "expectedIPs": ["192.0.2.1/24", "x"]}]),
+                json!({ "eth0": null, "eth1": null }),
+                json!({ "a": "error" }),
             ),
             (
                 "another node's is nobody here",
