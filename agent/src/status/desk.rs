@@ -4,6 +4,9 @@
 //! What it does for each event is a few comparisons; a snapshot copies names and counts references, no rules and no
 //! members of sets.
 
+#[cfg(test)]
+mod tests;
+
 use super::{
     report::Statuses,
     writer::{Reporting, Told},
@@ -251,7 +254,7 @@ impl Desk {
             self.kernel.settled = true;
             self.kernel.in_force_at.get_or_insert(now);
         }
-        if !self.kernel.settled || !self.told.borrow().reporting.enabled {
+        if !self.kernel.settled || !self.told.borrow().reporting.enabled || !reconciler.knows_who_governs() {
             return;
         }
         let counters = reconciler.counters();

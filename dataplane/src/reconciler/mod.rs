@@ -332,6 +332,11 @@ impl<R: Render> Reconciler<R> {
         &self.resolution
     }
 
+    /// Whether that is still so: a change that came while the kernel was busy is looked at after it.
+    pub fn knows_who_governs(&self) -> bool {
+        !self.ungoverned
+    }
+
     /// What renders, with all that it was told.
     pub fn renderer(&self) -> &R {
         &self.renderer
