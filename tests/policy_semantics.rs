@@ -256,13 +256,16 @@ fn of_several_endpoints_for_a_link_the_smallest_name_governs() {
 
 #[test]
 fn an_endpoint_by_address_follows_the_address() {
-    let mut world = world(&[]);
+    let mut world = world(&[ingress("p", &["Allow TCP to 80"])]);
     world.put(&[host_endpoint_at("a", &["192.0.2.77"]).labels("role=web")]);
-    world.expect(&[("no link has the address", WEB, Open)]);
+    world.expect(&[("no link has the address", ALT, Open)]);
     world.host().ip("address add 192.0.2.77/24 dev eth0");
-    world.becomes(WEB, Silent);
-    world.host().ip("address del 192.0.2.77/24 dev eth0");
+    world.becomes(ALT, Silent);
+    world.host().ip("link set eth0 down\nlink set eth0 name wan7\nlink set wan7 up");
     world.becomes(WEB, Open);
+    world.expect(&[("the link still has it, by any name", ALT, Silent)]);
+    world.host().ip("address del 192.0.2.77/24 dev wan7");
+    world.becomes(ALT, Open);
 }
 
 #[test]
