@@ -46,6 +46,7 @@ use proto::{
     settings::Settings,
     update::{Endpoint, Policy, Profile, Update},
 };
+use shared::Shared;
 use spec::{Spec, StageKind, Traffic};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -402,11 +403,14 @@ impl Renderer {
                 let shared = |policy: Option<&Policy>| shared(policy, direction);
                 let (shared_before, shared_now) = (shared(old.as_deref()), shared(new.map(Arc::as_ref)));
                 for kind in StageKind::ALL {
-                    let chain = Spec::Policy(id.clone(), direction, kind, shared_before.clone()).chain_name();
-                    match shared_before == shared_now {
-                        true => self.graph.touch(chain),
+                    let chain = |shared: &Shared| {
+                        Spec::Policy(id.clone(), direction, kind, shared.clone()).chain_name()
+                    };
+                    // It may be there of an earlier version, with others since that nobody rendered.
+                    self.graph.touch(chain(&shared_now));
+                    if shared_before != shared_now {
                         // It goes, and its jumps lead to another.
-                        false => self.graph.touch_users(&chain),
+                        self.graph.touch_users(&chain(&shared_before));
                     }
                 }
             }

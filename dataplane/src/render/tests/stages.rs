@@ -234,6 +234,54 @@ fn a_change_touches_only_its_own_chains() {
     check("an endpoint", endpoint("w", Vec::new(), Vec::new()), &["fh-w", "th-w"]);
 }
 
+/// While a commit is out, a policy may change more than once before anything is rendered.
+#[test]
+fn what_a_policy_was_between_two_takes_does_not_matter() {
+    let web = |action, ports: &[u16]| {
+        let rules = ports.iter().enumerate().map(|(index, port)| rule(index, action, Some(*port)));
+        Some(rules.collect::<Vec<_>>())
+    };
+    let everything = |action| Some(vec![rule(0, action, None)]);
+    let versions = [
+        ("unknown", None),
+        ("without rules", Some(Vec::new())),
+        ("allow everything", everything(Action::Allow)),
+        ("deny everything", everything(Action::Deny)),
+        ("allow two ports, of which the protocol is shared", web(Action::Allow, &[80, 443])),
+        ("deny two others", web(Action::Deny, &[22, 23])),
+        ("pass everything", everything(Action::Pass)),
+        ("pass two ports", web(Action::Pass, &[80, 443])),
+    ];
+    let set = |renderer: &mut Renderer, rules: &Option<Vec<Rule<SetSide>>>| {
+        let name = "default.allow-ssh";
+        renderer.apply(&match rules {
+            Some(rules) => set_policy(name, &policy(rules.clone(), Vec::new())),
+            None => Update::PolicyRemoved(PolicyId::global(name)),
+        });
+    };
+    let start = |rules| {
+        let mut renderer = world(Settings::default());
+        renderer.set_links(links("eth0=a eth1=w"), None);
+        set(&mut renderer, rules);
+        renderer.take_changes();
+        renderer
+    };
+    for (first, before) in &versions {
+        for (second, between) in &versions {
+            for (third, after) in &versions {
+                let mut renderer = start(before);
+                set(&mut renderer, between);
+                set(&mut renderer, after);
+                assert_eq!(
+                    renderer.ruleset(),
+                    start(after).ruleset(),
+                    "{first}, then {second}, then {third}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn a_policy_that_comes_to_a_long_tier_touches_one_group() {
     let long = |count: usize, without: usize| {
