@@ -59,8 +59,6 @@ struct Entry {
 /// A link as others see it.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkState<'a> {
-    /// Its index.
-    pub index: u32,
     /// Operationally up.
     pub up: bool,
     local: &'a BTreeMap<IpNet, Option<Instant>>,
@@ -110,7 +108,7 @@ impl LinkTable {
     }
 
     fn state(&self, index: u32) -> Option<LinkState<'_>> {
-        self.links.get(&index).map(|entry| LinkState { index, up: entry.up, local: &entry.local })
+        self.links.get(&index).map(|entry| LinkState { up: entry.up, local: &entry.local })
     }
 
     /// Takes an event in; says whether anything changed that others can see. Events may repeat: those that were

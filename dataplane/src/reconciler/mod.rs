@@ -209,7 +209,6 @@ impl<R: Render> Reconciler<R> {
 
     /// Others changed our table, or may have: it is read again. `by`: who did, where that is known.
     pub fn on_foreign_change(&mut self, by: Option<Program>, now: Instant) {
-        self.counters.foreign_changes += 1;
         (self.disturbed, self.repairing) = (true, true);
         self.culprit = by.or(self.culprit.take());
         self.forgive(now);
@@ -350,11 +349,6 @@ impl<R: Render> Reconciler<R> {
     /// What is reported of each host endpoint (semantics §1.6).
     pub fn statuses(&self) -> BTreeMap<HostEndpointName, endpoint::Status> {
         endpoint::statuses(&self.claims, &self.links, &self.resolution)
-    }
-
-    /// The endpoint of all interfaces, where untracked policy selects it and is ignored.
-    pub fn untracked_ignored(&self) -> Option<&HostEndpointName> {
-        self.untracked_ignored.as_ref()
     }
 
     fn govern(&mut self) {

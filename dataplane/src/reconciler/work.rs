@@ -125,8 +125,6 @@ pub struct Counters {
     pub dumps: u64,
     pub commits: u64,
     pub commit_errors: u64,
-    /// Events that others changed our table, or may have.
-    pub foreign_changes: u64,
     /// Commits that undid what others had done to our table.
     pub repairs: u64,
     /// Objects that the kernel refused and for which something stands in now.
