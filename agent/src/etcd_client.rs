@@ -15,12 +15,12 @@ use std::{
 use tokio::task::JoinSet;
 
 /// How long to wait for a TCP connection and TLS handshake, and for the first login. Calico's value.
-pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be silent before we ask whether the other side lives. A third of Calico's value: until
 /// then changes of policy wait unseen. etcd takes offence only at more than one question in 5 s.
-pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the other side may take to answer that.
-pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer that we accept, in bytes. The default of the transport, 4 MiB, is less than what a cluster
 /// of a few thousand policies lists; Go's clients accept 2 GiB, which a corrupted length would make us allocate.
 pub const ANSWER_BYTES_MAX: usize = 512 << 20;

@@ -82,7 +82,7 @@ impl Kind {
     }
 
     /// The kind of a plural in a key.
-    pub fn from_plural(plural: &str) -> Option<Self> {
+    fn from_plural(plural: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.plural() == plural)
     }
 

@@ -61,7 +61,7 @@ pub fn run(args: UnitsArgs) -> Result<(), CommandError> {
 }
 
 /// Decoding, defaults, validation and the checks of Calico's client of one resource.
-pub fn validation(resource: &Value) -> Value {
+fn validation(resource: &Value) -> Value {
     let decoded = yaml::documents(&resource.to_string())
         .and_then(|documents| documents.iter().map(yaml::resource).collect::<Result<Vec<_>, _>>());
     let mut resources = match decoded {

@@ -186,7 +186,7 @@ impl Resolved {
     /// Which of two parameters counts. Felix asks `NFTablesMode`; we are always in nftables mode, and a host that
     /// was set up for iptables keeps what it was set up for: the Nftables one where any source sets it, else the
     /// Iptables one.
-    pub fn of_pair(&self, nftables: &'static str, iptables: &'static str) -> &'static str {
+    fn of_pair(&self, nftables: &'static str, iptables: &'static str) -> &'static str {
         match self.value(nftables).source {
             Source::Default => iptables,
             _ => nftables,

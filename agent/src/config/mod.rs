@@ -23,5 +23,5 @@ pub mod sources;
 pub mod table;
 
 pub use in_force::{Datastore, HealthAddress, LogFormat, LogLevel};
-pub use resolve::{Problem, Resolved, ResourceValues, Severity, Sources, Value, resolve};
-pub use sources::{ConfigError, DEFAULT_FILE, LocalSources, Source};
+pub use resolve::{Problem, Resolved, ResourceValues, Severity, Sources, resolve};
+pub use sources::{ConfigError, DEFAULT_FILE, LocalSources};

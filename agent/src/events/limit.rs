@@ -7,9 +7,9 @@ use std::{
 };
 
 /// Events that a rule may have at once.
-pub const BURST: u32 = 20;
+const BURST: u32 = 20;
 /// Time in which a rule earns one more.
-pub const EARNS: Duration = Duration::from_millis(100);
+const EARNS: Duration = Duration::from_millis(100);
 /// Rules with a bucket of their own; more share one. A prefix can be another program's, so they must have an end.
 const RULES_MAX: usize = 8192;
 /// The bucket that the others share.

@@ -10,7 +10,7 @@
 //! | [`datastore`] | whether a node's endpoints cut its agent off the datastore |
 //! | [`run_time`] | the task that does this beside the agent's loop, after changes |
 //!
-//! A check that needs more than the resources is one more line in [`CHECKS`].
+//! A check that needs more than the resources is one more line in `CHECKS`.
 
 pub mod datastore;
 mod endpoints;
@@ -81,11 +81,8 @@ impl Place<'_> {
     }
 }
 
-/// A check of everything; the others are in [`Linter::lint`].
-pub type Check = fn(&World<'_>) -> Vec<Finding>;
-
-/// All of them.
-pub const CHECKS: &[Check] = &[policies::check, endpoints::check, datastore::check];
+/// The checks of everything; those of single objects are in [`Linter::lint`].
+const CHECKS: [fn(&World<'_>) -> Vec<Finding>; 3] = [policies::check, endpoints::check, datastore::check];
 
 /// Findings, object by object, kept for as long as the object stays the same.
 #[derive(Debug, Default)]

@@ -35,17 +35,17 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 const UNKNOWN: &str = "";
 
 /// The key of a host endpoint's status.
-pub fn endpoint_key(hostname: &str, endpoint: &str) -> String {
+fn endpoint_key(hostname: &str, endpoint: &str) -> String {
     format!("{}{}", endpoint_prefix(hostname), escape(endpoint))
 }
 
 /// What the keys of this host's endpoints begin with.
-pub fn endpoint_prefix(hostname: &str) -> String {
+fn endpoint_prefix(hostname: &str) -> String {
     format!("/calico/felix/v1/host/{hostname}/endpoint/")
 }
 
 /// The value of a host endpoint's status.
-pub fn endpoint_value(status: Status) -> String {
+fn endpoint_value(status: Status) -> String {
     format!("{{\"status\":\"{}\"}}", status.as_str())
 }
 

@@ -11,7 +11,7 @@ const EDITS_MAX: usize = 256;
 
 /// Longest chain that is emptied and refilled where a handle is missing. Writing a rule costs the kernel about 10 µs,
 /// so this is about what reading a longer chain's handles costs.
-pub const REFILL_MAX: usize = 128;
+const REFILL_MAX: usize = 128;
 
 /// How to get from a chain's rules to others.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use std::{io, ops::Range};
 
 /// Most rules whose handles are asked back: the replies have to fit the receive buffer of a service without
 /// privileges. Who adds more reads the table again.
-pub const HANDLES_MAX: usize = 512;
+const HANDLES_MAX: usize = 512;
 
 /// A transaction that took effect.
 #[derive(Debug, Default)]

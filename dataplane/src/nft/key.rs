@@ -20,7 +20,7 @@ pub(super) const KEY_MAX_BYTES: usize = 32;
 const LIST_BYTES: usize = 8;
 
 /// Bytes of a link's name in a key (`IFNAMSIZ`).
-pub(super) const LINK_BYTES: usize = 16;
+const LINK_BYTES: usize = 16;
 
 /// A key in a fixed buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,7 +43,7 @@ mod userdata;
 #[cfg(any(test, fuzzing))]
 pub use decode::decode_anything;
 
-pub use commit::{Committed, HANDLES_MAX};
+pub use commit::Committed;
 pub use dump::ForeignTable;
 pub use encode::{Fingerprinter, fingerprint};
 pub use error::{CommitError, DumpError, OpenError};

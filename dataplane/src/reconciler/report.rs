@@ -177,7 +177,7 @@ impl fmt::Display for Report {
 }
 
 /// Who claims and which links there are.
-pub(super) type Known<'a> = (&'a BTreeMap<HostEndpointName, Claim>, &'a LinkTable);
+type Known<'a> = (&'a BTreeMap<HostEndpointName, Claim>, &'a LinkTable);
 
 /// What differs between two resolutions.
 pub(super) fn governance(old: &Resolution, new: &Resolution, known: Known<'_>, reports: &mut Vec<Report>) {

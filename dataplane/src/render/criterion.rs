@@ -123,7 +123,7 @@ pub(super) fn byte(field: Field, value: u8, wanted: bool) -> Statement {
 }
 
 /// The ICMP of a family.
-pub(super) fn icmp_protocol(family: Family) -> Protocol {
+fn icmp_protocol(family: Family) -> Protocol {
     match family {
         Family::V4 => Protocol::ICMP,
         Family::V6 => Protocol::ICMPV6,

@@ -26,9 +26,7 @@ mod workload;
 pub mod world;
 
 pub use packet::{CtState, Packet, Way};
-pub use trail::{
-    Governor, Hit, Outcome, Reason, RuleMatch, RuleRef, Side, Stage, StageTrial, Step, Trial, Verdict,
-};
+pub use trail::{Governor, Hit, Outcome, Reason, RuleRef, Side, Stage, StageTrial, Step, Trial, Verdict};
 pub use world::{Encapsulation, World};
 
 /// Judges packets in one world.

@@ -22,18 +22,18 @@ mod workload_endpoint;
 pub use any::AnyResource;
 pub use felix_configuration::FelixConfigurationSpec;
 pub use ip_pool::IPPoolSpec;
-pub use meta::{API_VERSION, Object, ObjectMeta, OwnerReference, Spec};
-pub use node::{Node, NodeAddress, NodeBgp, NodeSpec, NodeStatus, NodeWireguard, OrchRef};
-pub use number_or_text::{InvalidPort, Port, Protocol};
+pub use meta::{API_VERSION, Object, ObjectMeta, Spec};
+pub use node::{Node, NodeSpec};
+pub use number_or_text::{Port, Protocol};
 pub use policy::{
-    EntityRule, GlobalNetworkPolicySpec, HttpMatch, HttpPath, IcmpFields, NetworkPolicySpec, Rule,
-    RuleMetadata, ServiceAccountMatch, ServiceMatch,
+    EntityRule, GlobalNetworkPolicySpec, HttpMatch, IcmpFields, NetworkPolicySpec, Rule, ServiceAccountMatch,
+    ServiceMatch,
 };
 pub use spec::{
     ClusterInformationSpec, EndpointPort, GlobalNetworkSetSpec, HostEndpointSpec, NetworkSetSpec,
     ProfileSpec, TierSpec,
 };
-pub use workload_endpoint::{IpNat, WorkloadEndpointPort, WorkloadEndpointSpec};
+pub use workload_endpoint::{WorkloadEndpointPort, WorkloadEndpointSpec};
 
 /// A host endpoint.
 pub type HostEndpoint = Object<HostEndpointSpec>;

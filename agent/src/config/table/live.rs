@@ -5,12 +5,10 @@ use super::{Kind, Parameter};
 const SEVERITIES: &[&str] = &["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "FATAL"];
 
 /// Compiled default of `FailsafeInboundHostPorts`.
-pub(super) const FAILSAFE_IN: &str =
-    "tcp:22,udp:68,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667";
+const FAILSAFE_IN: &str = "tcp:22,udp:68,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667";
 
 /// Compiled default of `FailsafeOutboundHostPorts`.
-pub(super) const FAILSAFE_OUT: &str =
-    "udp:53,udp:67,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667";
+const FAILSAFE_OUT: &str = "udp:53,udp:67,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667";
 
 pub(super) static PARAMETERS: &[Parameter] = &[
     // Where resources come from.
