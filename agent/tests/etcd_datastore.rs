@@ -1,6 +1,6 @@
 //! The etcd syncer against a real etcd: what is read, what is followed, and what is survived.
 
-#[allow(missing_docs, unreachable_pub, dead_code)]
+#[allow(unreachable_pub)]
 mod world;
 
 use agent::{

@@ -1,7 +1,5 @@
 //! Transactions against a real kernel: what is asked back, what is refused, and what is in force then.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
-
 mod support;
 
 use dataplane::{

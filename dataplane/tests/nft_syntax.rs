@@ -1,7 +1,5 @@
 //! What we print is what nft(8) reads; where nft(8) has no words, it is what an operator reads.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
-
 mod support;
 
 use dataplane::{

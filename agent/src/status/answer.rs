@@ -79,7 +79,6 @@ pub struct DatastoreSync {
 
 /// What the kernel holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub struct KernelSync {
     /// Everything that is desired is in force, but for what `refused` lists.
     pub in_sync: bool,

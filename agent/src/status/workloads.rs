@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 
 /// One workload endpoint of this node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub struct Workload {
     /// Its namespace, a slash, its name.
     pub name: String,

@@ -104,7 +104,6 @@ pub struct FelixConfiguration {
 
 /// Whom a FelixConfiguration concerns, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum ConfigScope {
     /// Named `default`.
     Global,

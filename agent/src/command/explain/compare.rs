@@ -30,7 +30,6 @@ pub(super) struct Told {
 
 /// A stage, as both sides tell it; `None` where one does not know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub(super) struct Row {
     pub(super) stage: String,
     pub(super) explained: Option<Told>,

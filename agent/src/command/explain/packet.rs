@@ -47,7 +47,6 @@ pub(super) struct PacketArgs {
 
 /// Why it is no packet.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum PacketError {
     #[error("{0} and {1} are not of one IP family")]
     Families(IpAddr, IpAddr),

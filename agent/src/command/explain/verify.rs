@@ -47,7 +47,6 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 /// Why the kernel could not be asked. Nothing is said of the explanation then.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum VerifyError {
     #[error("such a packet cannot be made: {0}")]
     Unsupported(&'static str),
