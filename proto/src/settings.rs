@@ -7,6 +7,7 @@ use crate::{
     rule::{Family, PortRange, Protocol},
 };
 use ipnet::IpNet;
+use std::fmt;
 
 /// One failsafe: traffic that no local policy may cut.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +24,18 @@ impl Failsafe {
     /// The port as a range of one.
     pub fn ports(&self) -> PortRange {
         PortRange::single(self.port)
+    }
+}
+
+impl fmt::Display for Failsafe {
+    /// As the lists spell an entry: `tcp:22`, `tcp:192.0.2.0/24:22`, `tcp:[2001:db8::/32]:22`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { protocol, port, net } = self;
+        match net {
+            None => write!(f, "{protocol}:{port}"),
+            Some(net @ IpNet::V4(_)) => write!(f, "{protocol}:{net}:{port}"),
+            Some(net @ IpNet::V6(_)) => write!(f, "{protocol}:[{net}]:{port}"),
+        }
     }
 }
 
@@ -177,7 +190,7 @@ pub struct Settings {
     pub wildcard_covers_loopback: bool,
     /// `LogPrefix`, for rules with action Log.
     pub log_prefix: String,
-    /// `LogDestination`, `LogNflogGroup` and `LogDenied`.
+    /// `LogDestination`, `LogNflogGroup`, `LogDenied` and `LogAllowed`.
     pub packet_log: PacketLog,
     /// `NftablesMarkMask`: the bits of the packet mark that are ours; at least three.
     pub mark_mask: u32,

@@ -6,7 +6,6 @@
 
 use ipnet::IpNet;
 use proto::{resource::net, rule::Protocol, settings::Failsafe};
-use std::fmt::Write;
 
 /// What a list was read as.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,22 +34,10 @@ pub fn parse(raw: &str) -> Parsed {
 
 /// Writes a list in the syntax that [`parse`] reads; an empty one is `none`.
 pub fn format(list: &[Failsafe]) -> String {
-    if list.is_empty() {
-        return "none".into();
+    match list {
+        [] => "none".into(),
+        list => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
     }
-    let mut text = String::new();
-    for entry in list {
-        let comma = if text.is_empty() { "" } else { "," };
-        let protocol = entry.protocol;
-        let port = entry.port;
-        // Writing to a String cannot fail.
-        let _ = match entry.net {
-            None => write!(text, "{comma}{protocol}:{port}"),
-            Some(net @ IpNet::V4(_)) => write!(text, "{comma}{protocol}:{net}:{port}"),
-            Some(net @ IpNet::V6(_)) => write!(text, "{comma}{protocol}:[{net}]:{port}"),
-        };
-    }
-    text
 }
 
 fn parse_item(item: &str) -> Result<Failsafe, String> {

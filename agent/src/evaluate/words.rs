@@ -3,7 +3,7 @@
 use proto::{
     judge::{Governor, Outcome, Reason, Stage, StageTrial},
     rule::{Action, Direction},
-    settings::{EndpointToHostAction, Failsafe},
+    settings::EndpointToHostAction,
     update::TierDefault,
 };
 
@@ -56,14 +56,14 @@ pub fn reason(trial: &StageTrial) -> String {
         Reason::EssentialIcmpV6 => "ICMPv6 that every link needs (EssentialICMPv6: Allow)".into(),
         Reason::Failsafe { entry, returning: false, .. } => {
             let list = failsafes(trial.stage.direction());
-            format!("{} of {list} lets it pass, before policy", spelled(entry))
+            format!("{entry} of {list} lets it pass, before policy")
         }
         Reason::Failsafe { entry, returning: true, .. } => {
             let other = match trial.stage.direction() {
                 Direction::Ingress => Direction::Egress,
                 Direction::Egress => Direction::Ingress,
             };
-            format!("it answers traffic that {} of {} lets pass", spelled(entry), failsafes(other))
+            format!("it answers traffic that {entry} of {} lets pass", failsafes(other))
         }
         Reason::Rule(rule, action) => format!("{rule}: {}", self::action(*action)),
         Reason::TierDefault { tier, action: TierDefault::Deny } => {
@@ -118,17 +118,31 @@ pub fn action(action: Action) -> &'static str {
     }
 }
 
-/// As the lists spell an entry.
-fn spelled(entry: &Failsafe) -> String {
-    match entry.net {
-        Some(net) => format!("{}:{net}:{}", entry.protocol, entry.port),
-        None => format!("{}:{}", entry.protocol, entry.port),
-    }
-}
-
 fn failsafes(direction: Direction) -> &'static str {
     match direction {
         Direction::Ingress => "FailsafeInboundHostPorts",
         Direction::Egress => "FailsafeOutboundHostPorts",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::{rule::Protocol, settings::Failsafe};
+
+    #[test]
+    fn a_failsafe_is_spelled_as_its_list_takes_it() {
+        let entry =
+            Failsafe { protocol: Protocol::TCP, port: 22, net: Some("2001:db8::/32".parse().unwrap()) };
+        let trial = StageTrial {
+            stage: Stage::Input,
+            link: "eth0".into(),
+            governor: Governor::None,
+            steps: vec![],
+            reason: Reason::Failsafe { index: 0, entry, returning: false },
+            outcome: Outcome::Passes,
+        };
+        let expected = "tcp:[2001:db8::/32]:22 of FailsafeInboundHostPorts lets it pass, before policy";
+        assert_eq!(reason(&trial), expected);
     }
 }

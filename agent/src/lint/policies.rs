@@ -5,7 +5,7 @@ use super::{Finding, Level, Place, rules::lists, world::World};
 use proto::{
     key::ResourceKey,
     resource::{Category, PolicySpec, Resource},
-    rule::{Action, Port, Protocol, Rule, SelectorSide},
+    rule::{Action, Port, Rule, SelectorSide},
     settings::Failsafe,
 };
 
@@ -108,8 +108,7 @@ fn shadowed(
         None => true,
         Some(net) => peer.nets.is_empty() || peer.nets.iter().any(|n| n.contains(&net) || net.contains(n)),
     };
-    let ports: Vec<_> =
-        failsafes.iter().filter(names).filter(meets).map(|f| port_text(f.protocol, f)).collect();
+    let ports: Vec<_> = failsafes.iter().filter(names).filter(meets).map(ToString::to_string).collect();
     // Workloads have no failsafes.
     if ports.is_empty() || !world.picks_host_endpoint(policy) {
         return;
@@ -128,12 +127,5 @@ fn few(port: &Port, failsafe: &Failsafe) -> bool {
             (range.first..=range.last).contains(&failsafe.port) && range.last - range.first < FEW_PORTS
         }
         Port::Named(_) => false,
-    }
-}
-
-fn port_text(protocol: Protocol, failsafe: &Failsafe) -> String {
-    match failsafe.net {
-        Some(net) => format!("{protocol}:{net}:{}", failsafe.port),
-        None => format!("{protocol}:{}", failsafe.port),
     }
 }
