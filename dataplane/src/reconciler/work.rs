@@ -51,11 +51,11 @@ impl Render for Renderer {
 /// What the kernel is to be asked. At most one piece is out; its answer comes by the method of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// Read our table: [`Reconciler::on_dumped`].
+    /// Read our table: [`Reconciler::on_dumped`](super::Reconciler::on_dumped).
     Dump,
-    /// Read the rules of one chain: [`Reconciler::on_handles`].
+    /// Read the rules of one chain: [`Reconciler::on_handles`](super::Reconciler::on_handles).
     Handles(ChainName),
-    /// Put this into force: [`Reconciler::on_committed`].
+    /// Put this into force: [`Reconciler::on_committed`](super::Reconciler::on_committed).
     Commit(Transaction),
 }
 
