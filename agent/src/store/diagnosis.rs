@@ -59,7 +59,6 @@ impl UnknownFields {
             if self.reported.len() >= Self::MAX {
                 return;
             }
-            let field = without_indices(field);
             if self.reported.insert((kind, field.clone())) {
                 debug!(?kind, field, "unknown field ignored");
             }
@@ -67,34 +66,9 @@ impl UnknownFields {
     }
 }
 
-/// `spec.ingress[3].foo` and `spec.ingress.3.foo` are one field for all positions.
-fn without_indices(field: &str) -> String {
-    let parts = field.split('.').filter(|part| part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()));
-    let mut plain = String::with_capacity(field.len());
-    for part in parts {
-        if !plain.is_empty() {
-            plain.push('.');
-        }
-        plain.push_str(part.split('[').next().unwrap_or(part));
-    }
-    plain
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fields_of_list_entries_are_one_field() {
-        let cases = [
-            ("an index in brackets", "spec.ingress[3].foo", "spec.ingress.foo"),
-            ("an index as a part", "spec.ingress.3.foo", "spec.ingress.foo"),
-            ("no index", "spec.foo", "spec.foo"),
-        ];
-        for (why, field, plain) in cases {
-            assert_eq!(without_indices(field), plain, "{why}");
-        }
-    }
 
     #[test]
     fn memory_for_unknown_fields_is_bounded() {

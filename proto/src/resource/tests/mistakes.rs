@@ -367,8 +367,15 @@ fn equal_keys_are_no_error_and_the_last_one_counts() {
     assert_eq!(fields(&decode(&key, br#"{"spec":{"order":"1"}}"#)), ["spec.order"]);
     assert_eq!(fields(&decode(&key, b"")), ["value"]);
     assert_eq!(fields(&decode(&key, b"{} x")), ["value"]);
-    let unknown = decode(&key, br#"{"spec":{"later":[{}]},"status":{"a":1}}"#);
-    assert_eq!(unknown.unknown_fields, ["spec.later", "status"]);
+}
+
+#[test]
+fn an_unknown_field_is_one_path_in_whichever_entry_of_a_list() {
+    let key = ResourceKey::parse("/calico/resources/v3/projectcalico.org/globalnetworkpolicies/p").unwrap();
+    let rules = r#"[{"action":"Deny","later":1},{"action":"Deny","source":{"later":[{}]}}]"#;
+    let unknown = decode(&key, format!(r#"{{"spec":{{"egress":{rules}}},"status":{{"a":1}}}}"#).as_bytes());
+    let found = unknown.unknown_fields;
+    assert_eq!(found, ["spec.egress[].later", "spec.egress[].source.later", "status"]);
 }
 
 #[test]
