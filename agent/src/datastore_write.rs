@@ -77,11 +77,7 @@ impl Datastore {
     pub async fn list(&self, prefix: &str) -> Result<(Vec<Stored>, i64), WriteError> {
         let mut found: Vec<Stored> = Vec::new();
         let mut revision = 0;
-        // As etcd computes the end of a prefix: the last byte plus one. Ours end in a slash.
-        let mut end = prefix.as_bytes().to_vec();
-        if let Some(last) = end.last_mut() {
-            *last += 1;
-        }
+        let end = etcd_client::prefix_end(prefix);
         let mut start = prefix.as_bytes().to_vec();
         loop {
             let options = GetOptions::new()

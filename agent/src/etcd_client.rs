@@ -1,6 +1,6 @@
 //! The connection to etcd: endpoints, TLS files, user and limits, for whoever reads or writes there.
 //!
-//! It knows how to connect and nothing of keys. Reconnecting is the client library's; what a lost connection means
+//! It knows how to connect and nothing of what keys mean. Reconnecting is the client library's; what a lost connection means
 //! is the caller's.
 
 use etcd_client::{
@@ -173,6 +173,14 @@ pub fn kv(client: &Client) -> KvClient {
 /// The watching side of a client, with the limit on answers raised.
 pub fn watch(client: &Client) -> WatchClient {
     client.watch_client().max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
+/// The first key after all that begin with a prefix: as etcd has it, the last byte plus one.
+pub fn prefix_end(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    // All our prefixes end in a slash.
+    *end.last_mut().expect("a prefix is not empty") += 1;
+    end
 }
 
 /// An etcd error with what it usually means for the operator, and its causes, on one line. The same trouble gives

@@ -231,11 +231,3 @@ fn resource_key(key: &[u8]) -> Option<ResourceKey> {
     let key = ResourceKey::parse(std::str::from_utf8(key).ok()?)?;
     WATCHED.contains(&key.kind).then_some(key)
 }
-
-/// The first key after all that begin with a prefix.
-fn prefix_end(prefix: &str) -> Vec<u8> {
-    let mut end = prefix.as_bytes().to_vec();
-    // All our prefixes end in a slash.
-    *end.last_mut().expect("a prefix is not empty") += 1;
-    end
-}

@@ -65,7 +65,7 @@ async fn rest_of(
 }
 
 async fn page(kv: &mut KvClient, from: Vec<u8>, kind: Kind, revision: i64) -> Result<GetResponse, EtcdError> {
-    let end = super::prefix_end(&kind.list_prefix());
+    let end = etcd_client::prefix_end(&kind.list_prefix());
     let options = GetOptions::new().with_range(end).with_limit(PAGE_KEYS).with_revision(revision);
     match tokio::time::timeout(PAGE_TIMEOUT, kv.get(from, Some(options))).await {
         Ok(answer) => answer.map_err(EtcdError::Request),

@@ -131,7 +131,7 @@ impl Watch {
 
 fn request(index: usize, prefix: String, seen: i64) -> (String, WatchOptions) {
     let options = WatchOptions::new()
-        .with_range(super::prefix_end(&prefix))
+        .with_range(etcd_client::prefix_end(&prefix))
         .with_start_revision(seen + 1)
         .with_progress_notify()
         // Zero would let etcd choose.
