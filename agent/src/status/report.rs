@@ -120,10 +120,10 @@ impl Planner {
         self.desired = Some(next);
     }
 
-    /// The answer to [`Task::List`]: keys and values.
-    pub fn on_listed(&mut self, listed: Result<BTreeMap<String, String>, ()>, now: Instant) {
+    /// The answer to [`Task::List`]: keys and values; `None` where it failed.
+    pub fn on_listed(&mut self, listed: Option<BTreeMap<String, String>>, now: Instant) {
         self.outstanding = None;
-        let Ok(listed) = listed else { return self.failed(now) };
+        let Some(listed) = listed else { return self.failed(now) };
         self.succeeded(now);
         self.resync_at = Some(now + self.jittered(self.tick * TICKS_PER_RESYNC));
         if let Some(desired) = &self.desired {
@@ -135,8 +135,8 @@ impl Planner {
         self.stored = Some(listed);
     }
 
-    /// The answer to [`Task::Put`] and [`Task::Delete`].
-    pub fn on_written(&mut self, written: Result<(), ()>, now: Instant) {
+    /// The answer to [`Task::Put`] and [`Task::Delete`]; `None` where it failed.
+    pub fn on_written(&mut self, written: Option<()>, now: Instant) {
         let Some(task) = self.outstanding.take() else { return };
         let stored = self.stored.get_or_insert_default();
         let (key, value) = match task {
@@ -144,7 +144,7 @@ impl Planner {
             Task::Delete(key) => (key, None),
             Task::List(_) => return,
         };
-        if written.is_err() {
+        if written.is_none() {
             // Whether it took effect is not known: it is written again.
             stored.insert(key.clone(), UNKNOWN.into());
             self.changed.insert(key, now);

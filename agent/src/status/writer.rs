@@ -120,21 +120,21 @@ impl Writer {
         match task {
             Task::List(prefix) => {
                 let listed = self.attempt(async |client| list(client, &prefix).await).await;
-                planner.on_listed(listed.ok_or(()), Instant::now());
+                planner.on_listed(listed, Instant::now());
             }
             Task::Put { key, value } => {
                 let put = async |client: &mut Client| {
                     client.put(key.as_str(), value.as_str(), None).await?;
                     Ok(())
                 };
-                planner.on_written(self.attempt(put).await.ok_or(()), Instant::now());
+                planner.on_written(self.attempt(put).await, Instant::now());
             }
             Task::Delete(key) => {
                 let delete = async |client: &mut Client| {
                     client.delete(key.as_str(), None).await?;
                     Ok(())
                 };
-                planner.on_written(self.attempt(delete).await.ok_or(()), Instant::now());
+                planner.on_written(self.attempt(delete).await, Instant::now());
             }
         }
     }

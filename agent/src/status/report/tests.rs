@@ -47,7 +47,7 @@ impl World {
             if let Task::List(prefix) = task {
                 assert_eq!(prefix, "/calico/felix/v1/host/h/endpoint/");
                 self.lists.push(at);
-                let listed = if self.fails { Err(()) } else { Ok(self.stored.clone()) };
+                let listed = (!self.fails).then(|| self.stored.clone());
                 self.planner.on_listed(listed, self.now);
                 continue;
             }
@@ -64,7 +64,7 @@ impl World {
                 (_, _) => "failed".into(),
             };
             self.writes.push((at, told));
-            self.planner.on_written(if self.fails { Err(()) } else { Ok(()) }, self.now);
+            self.planner.on_written((!self.fails).then_some(()), self.now);
         }
     }
 
