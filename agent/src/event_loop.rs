@@ -9,7 +9,7 @@ use crate::{
     datastore_route,
     engine::{ConfigurationChange, Engine},
     events::{names::Names, possible::Possible},
-    health::{Health, Status},
+    health::Health,
     left_in_force,
     logging::Logging,
     reachability,
@@ -441,14 +441,14 @@ impl Machine {
 
     fn report_health(&self) {
         let not_ready = self.what_is_missing();
-        if self.outputs.health.get().not_ready != not_ready {
+        if self.outputs.health.not_ready() != not_ready {
             // What is missing passes within milliseconds at a start, and what lasts has a line of its own: the
             // datastore that cannot be read, or is not ready.
             match &not_ready {
                 Some(reason) => debug!(reason, "not ready"),
                 None => info!("policy is in force"),
             }
-            self.outputs.health.set(Status { not_live: None, not_ready });
+            self.outputs.health.set(not_ready);
         }
     }
 

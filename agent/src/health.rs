@@ -1,6 +1,7 @@
 //! `/liveness` and `/readiness` over HTTP, as Felix serves them: 204 when all is well, else 503 and why.
 //!
-//! It answers what it was last told and judges nothing. Where it listens may change while it runs.
+//! It answers what it was last told and judges nothing; that it answers at all is what there is to say of liveness,
+//! since it runs on the loop's thread. Where it listens may change while it runs.
 
 use crate::config::HealthAddress;
 use http_body_util::Full;
@@ -8,7 +9,7 @@ use hyper::{Method, Request, Response, StatusCode, body::Bytes, header, service:
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     io,
-    sync::{Arc, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 use tokio::{
@@ -23,45 +24,34 @@ const CONNECTIONS_MAX: usize = 16;
 /// How long to wait before another attempt at an address that cannot be listened on.
 const LISTEN_RETRY: Duration = Duration::from_secs(10);
 
-/// How the agent is, in the words of whoever asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// `None` while the agent works; else why it should be restarted.
-    pub not_live: Option<String>,
-    /// `None` once policy is enforced; else what is missing.
-    pub not_ready: Option<String>,
-}
-
-/// What is answered; cheap to clone, and told from anywhere.
+/// What is missing before policy is enforced, in words, and `None` once it is; cheap to clone, and told from anywhere.
 #[derive(Clone, Debug)]
-pub struct Health(Arc<RwLock<Status>>);
+pub struct Health(Arc<RwLock<Option<String>>>);
 
 impl Default for Health {
     fn default() -> Self {
-        let not_ready = Some("starting".to_owned());
-        Self(Arc::new(RwLock::new(Status { not_live: None, not_ready })))
+        Self(Arc::new(RwLock::new(Some("starting".to_owned()))))
     }
 }
 
 impl Health {
-    /// Replaces what is answered.
-    pub fn set(&self, status: Status) {
-        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = status;
+    /// Replaces what is missing.
+    pub fn set(&self, not_ready: Option<String>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = not_ready;
     }
 
-    /// What is answered now.
-    pub fn get(&self) -> Status {
-        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    /// What is missing now.
+    pub fn not_ready(&self) -> Option<String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
         }
-        let status = self.get();
         let reason = match request.uri().path() {
-            "/liveness" => status.not_live,
-            "/readiness" => status.not_ready,
+            "/liveness" => None,
+            "/readiness" => self.not_ready(),
             _ => return text(StatusCode::NOT_FOUND, "there are /liveness and /readiness"),
         };
         match reason {
@@ -205,9 +195,9 @@ mod tests {
         let server = tokio::spawn(serve(health.clone(), receiver));
         assert_eq!(get(port, "GET /readiness").await, ("503".into(), "starting".into()));
         assert_eq!(get(port, "GET /liveness").await.0, "204");
-        health.set(Status { not_live: Some("the loop hangs".into()), not_ready: None });
+        health.set(None);
         assert_eq!(get(port, "GET /readiness").await.0, "204");
-        assert_eq!(get(port, "GET /liveness").await, ("503".into(), "the loop hangs".into()));
+        assert_eq!(get(port, "GET /liveness").await.0, "204");
         assert_eq!(get(port, "GET /").await.0, "404");
         assert_eq!(get(port, "POST /readiness").await.0, "405");
 
