@@ -367,26 +367,17 @@ impl Machine {
             warn!(setting = ignored.name, source = ignored.source, "{}", ignored.why);
         }
         for parameter in change.needs_restart {
-            warn!(parameter, "this setting has changed and takes effect at the next start of the agent");
+            warn!(
+                setting = parameter,
+                "this setting has changed and takes effect at the next start of the agent"
+            );
         }
         let resolved = self.engine.resolved();
         self.outputs.desk.on_configuration(resolved);
         self.outputs.logging.set_level(resolved.log_level());
-        self.outputs.audit.send_if_modified(|every| {
-            let next = resolved.audit_interval();
-            std::mem::replace(every, next) != next
-        });
-        self.outputs.nflog_group.send_if_modified(|group| {
-            let next = packet_log.group();
-            std::mem::replace(group, next) != next
-        });
-        // Nobody listens only when the server's task is gone, and then there is nobody to tell.
-        let _ = self.outputs.health_address.send_if_modified(|address| {
-            let next = resolved.health();
-            let differs = *address != next;
-            *address = next;
-            differs
-        });
+        tell_if_new(&self.outputs.audit, resolved.audit_interval());
+        tell_if_new(&self.outputs.nflog_group, packet_log.group());
+        tell_if_new(&self.outputs.health_address, resolved.health());
     }
 
     fn on_answer(&mut self, answer: Answer) {
@@ -467,6 +458,15 @@ impl Machine {
             _ => "waiting for the first ruleset".into(),
         })
     }
+}
+
+/// Wakes who listens only where there is something new.
+fn tell_if_new<T: PartialEq>(listeners: &watch::Sender<T>, next: T) {
+    listeners.send_if_modified(|known| {
+        let is_new = *known != next;
+        *known = next;
+        is_new
+    });
 }
 
 fn without_repair(error: &io::Error) {
