@@ -250,7 +250,7 @@ impl Store {
     }
 
     fn datastore_ready(&self) -> bool {
-        let key = ResourceKey { kind: Kind::ClusterInformation, namespace: None, name: "default".into() };
+        let key = ResourceKey::global(Kind::ClusterInformation, "default");
         match self.in_force(&key).map(|resource| &**resource) {
             Some(Resource::ClusterInformation(information)) => information.datastore_ready,
             _ => self.absent == AbsentClusterInformation::Ready,
@@ -261,7 +261,7 @@ impl Store {
     fn changed_configuration(&mut self, wanted: bool) -> Option<RawConfiguration> {
         const NONE: &BTreeMap<String, String> = &BTreeMap::new();
         let (mut global, mut host) = (NONE, NONE);
-        let first = ResourceKey { kind: Kind::FelixConfiguration, namespace: None, name: "".into() };
+        let first = ResourceKey::global(Kind::FelixConfiguration, "");
         let felix = self.held.range(first..).take_while(|(key, _)| key.kind == Kind::FelixConfiguration);
         for (_, held) in felix {
             let Some(Resource::FelixConfiguration(felix)) = held.in_force.as_deref() else { continue };

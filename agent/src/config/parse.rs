@@ -280,5 +280,4 @@ fn port_ranges(raw: &str) -> Result<Typed, String> {
 }
 
 #[cfg(test)]
-#[path = "parse/tests.rs"]
 mod tests;

@@ -227,5 +227,4 @@ fn ignored(layers: &[&Layer]) -> Vec<Ignored> {
 }
 
 #[cfg(test)]
-#[path = "resolve/tests.rs"]
 mod tests;

@@ -11,7 +11,7 @@ pub mod possible;
 pub mod sink;
 
 use dataplane::{
-    nft::nflog::{BindError, Captured, Group},
+    nft::nflog::{Captured, Group},
     reconciler::with_causes,
 };
 use limit::Limit;
@@ -104,7 +104,7 @@ async fn enter(number: u16) -> Group {
         match Group::bind(number).await {
             Ok(group) => return group,
             Err(error) => {
-                let text = told(&error);
+                let text = with_causes(&error);
                 if text != last {
                     error!(
                         group = number,
@@ -117,10 +117,6 @@ async fn enter(number: u16) -> Group {
             }
         }
     }
-}
-
-fn told(error: &BindError) -> String {
-    with_causes(error)
 }
 
 /// What becomes of packets.

@@ -116,9 +116,9 @@ async fn answer(server: &Server, mut stream: UnixStream) -> io::Result<()> {
 
 async fn document(server: &Server) -> Result<String, String> {
     let (reply, answer) = oneshot::channel();
-    let stopping = |_| "the agent is stopping".to_owned();
-    server.questions.send(Question::Status(reply)).await.map_err(|_| stopping(()))?;
-    let snapshot = answer.await.map_err(|_| stopping(()))?;
+    // Where the loop is gone the reply is gone with it.
+    let _ = server.questions.send(Question::Status(reply)).await;
+    let snapshot = answer.await.map_err(|_| "the agent is stopping")?;
     // Without an answer about them there is nothing to say about them.
     let tables = server.kernel.foreign_tables().await.unwrap_or_default();
     let findings = server.findings.get();

@@ -284,5 +284,4 @@ fn leads_into(link: &Path) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
-#[path = "file/tests.rs"]
 mod tests;
