@@ -42,6 +42,14 @@ pub enum Direction {
 impl Direction {
     /// Both directions.
     pub const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    /// The other one: that of the answers.
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Ingress => Self::Egress,
+            Self::Egress => Self::Ingress,
+        }
+    }
 }
 
 impl fmt::Display for Direction {

@@ -59,11 +59,8 @@ pub fn reason(trial: &StageTrial) -> String {
             format!("{entry} of {list} lets it pass, before policy")
         }
         Reason::Failsafe { entry, returning: true, .. } => {
-            let other = match trial.stage.direction() {
-                Direction::Ingress => Direction::Egress,
-                Direction::Egress => Direction::Ingress,
-            };
-            format!("it answers traffic that {entry} of {} lets pass", failsafes(other))
+            let other = failsafes(trial.stage.direction().opposite());
+            format!("it answers traffic that {entry} of {other} lets pass")
         }
         Reason::Rule(rule, action) => format!("{rule}: {}", self::action(*action)),
         Reason::TierDefault { tier, action: TierDefault::Deny } => {
@@ -118,7 +115,8 @@ pub fn action(action: Action) -> &'static str {
     }
 }
 
-fn failsafes(direction: Direction) -> &'static str {
+/// The failsafe list of a direction.
+pub fn failsafes(direction: Direction) -> &'static str {
     match direction {
         Direction::Ingress => "FailsafeInboundHostPorts",
         Direction::Egress => "FailsafeOutboundHostPorts",

@@ -375,11 +375,7 @@ impl<'a> Passage<'a> {
 
     /// Without tracking, the answers to the other direction's failsafe traffic need an entry too (semantics §2.8.3).
     fn returning(&self, direction: Direction, packet: &Packet) -> Option<Reason> {
-        let other = match direction {
-            Direction::Ingress => Direction::Egress,
-            Direction::Egress => Direction::Ingress,
-        };
-        let (index, entry) = self.entry(other, (direction, packet), packet.source_port)?;
+        let (index, entry) = self.entry(direction.opposite(), (direction, packet), packet.source_port)?;
         Some(Reason::Failsafe { index, entry, returning: true })
     }
 

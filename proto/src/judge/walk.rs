@@ -29,13 +29,7 @@ pub(super) struct Walk<'a> {
 impl Walk<'_> {
     /// Tiers in order. `None`: nothing decided.
     pub(super) fn tiers(&mut self, tiers: &[Tier]) -> Option<Decision> {
-        for tier in tiers {
-            match self.tier(tier) {
-                Some(decision) => return Some(decision),
-                None => continue,
-            }
-        }
-        None
+        tiers.iter().find_map(|tier| self.tier(tier))
     }
 
     fn tier(&mut self, tier: &Tier) -> Option<Decision> {

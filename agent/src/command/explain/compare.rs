@@ -3,6 +3,7 @@
 //!
 //! A stage is found by its name, which is that of a base chain. What decides is named by the comment of its rule.
 
+use crate::evaluate::words;
 use dataplane::{
     nft::trace::{End, Met, Visit},
     render::comment::{Origin, readable},
@@ -148,14 +149,6 @@ fn rule(rule: &RuleRef) -> String {
 fn deciders(stage: &StageTrial) -> Vec<String> {
     // What a workload sends comes in here, and is its egress.
     let (direction, asked) = (stage.stage.direction(), stage.stage.rules());
-    let failsafes = |direction| match direction {
-        Direction::Ingress => "FailsafeInboundHostPorts",
-        Direction::Egress => "FailsafeOutboundHostPorts",
-    };
-    let other = match direction {
-        Direction::Ingress => Direction::Egress,
-        Direction::Egress => Direction::Ingress,
-    };
     let one = |text: &str| vec![text.to_owned()];
     let some = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     match &stage.reason {
@@ -166,8 +159,8 @@ fn deciders(stage: &StageTrial) -> Vec<String> {
         Reason::Established => one("established"),
         Reason::Invalid => one("invalid"),
         Reason::EssentialIcmpV6 => some(&["neighbour discovery", "listener discovery"]),
-        Reason::Failsafe { returning: false, .. } => one(failsafes(direction)),
-        Reason::Failsafe { returning: true, .. } => one(failsafes(other)),
+        Reason::Failsafe { returning: false, .. } => one(words::failsafes(direction)),
+        Reason::Failsafe { returning: true, .. } => one(words::failsafes(direction.opposite())),
         Reason::Rule(decisive, _) => vec![rule(decisive)],
         Reason::TierDefault { tier, .. } => {
             vec![format!("end of tier {} {asked}", readable(tier.as_str()))]
