@@ -199,6 +199,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The families of IP that are policed.
+    pub fn families(&self) -> &'static [Family] {
+        if self.ipv6 { &Family::BOTH } else { &[Family::V4] }
+    }
+
     /// Whether a link belongs to a local workload, by its name.
     pub fn is_workload(&self, link: &IfName) -> bool {
         let begins = |prefix: &String| !prefix.is_empty() && link.as_str().starts_with(prefix.as_str());

@@ -69,9 +69,9 @@ fn loopback(
     if !world.settings.wildcard_covers_loopback {
         return;
     }
-    let families = Family::BOTH.into_iter().filter(|f| *f == Family::V4 || world.settings.ipv6);
+    let families = world.settings.families().iter();
     let probes =
-        families.flat_map(|family| Direction::BOTH.map(|direction| Probe { world, family, direction }));
+        families.flat_map(|&family| Direction::BOTH.map(|direction| Probe { world, family, direction }));
     let closed: Vec<_> = probes.filter(|probe| !probe.passes(endpoint, policies)).collect();
     let Some(first) = closed.first() else { return };
     let why = format!(

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     lists::Lists,
-    ruleset::{self, Base, Hook, LinkMatch, SetName, Stage, Statement, Verdict, ct_state},
+    ruleset::{Base, Hook, LinkMatch, SetName, Stage, Statement, ct_state},
 };
 use proto::{
     id::{HostEndpointName, IfName},
@@ -83,11 +83,6 @@ fn clear(bit: u32) -> Statement {
     Statement::SetMark { clear: bit, set: 0 }
 }
 
-pub(super) fn accept<const N: usize>(matches: [Statement; N], comment: &str, draft: &mut Draft) {
-    let statements = matches.into_iter().chain([Statement::Verdict(Verdict::Accept)]).collect();
-    draft.rule(ruleset::Rule { statements, comment: comment.into() });
-}
-
 impl Inputs {
     /// What is in a chain.
     pub(super) fn render(&self, spec: &Spec, lists: &Lists) -> Draft {
@@ -136,7 +131,7 @@ impl Inputs {
             return draft;
         }
         if !self.settings.ipv6 {
-            accept([is_family(Family::V6)], "Ipv6Support is off", &mut draft);
+            draft.accept([is_family(Family::V6)], "Ipv6Support is off");
         }
         self.stage_rules(stage, lists, &mut draft);
         if !judges {
@@ -168,7 +163,7 @@ impl Inputs {
             Stage::InputFromWorkload | Stage::Input => {
                 self.established_and_tunnels_in(established, lists, draft)
             }
-            _ => accept([established], "established", draft),
+            _ => draft.accept([established], "established"),
         }
     }
 
@@ -189,7 +184,7 @@ impl Inputs {
             Stage::UntrackedIn | Stage::UntrackedOut | Stage::ForwardOut | Stage::Postrouting => 0,
         };
         if mask != 0 {
-            accept([Statement::Mark { mask, set: true }], "allowed by an earlier stage", draft);
+            draft.accept([Statement::Mark { mask, set: true }], "allowed by an earlier stage");
         }
     }
 
@@ -218,12 +213,12 @@ impl Inputs {
                 self.hand_off(stage, draft);
                 // Before the workloads' links: the packet may still leave by another one.
                 let mark = Statement::SetMark { clear: bit, set: bit };
-                accept([Statement::CtDnat(true), mark], "judged after rerouting", draft);
-                self.accept_to_workloads("to a workload", draft);
+                draft.accept([Statement::CtDnat(true), mark], "judged after rerouting");
+                self.accept_to_workloads(draft);
                 self.tunnels_out(lists, draft);
             }
             Stage::Postrouting => {
-                accept([Statement::Mark { mask: bit, set: false }], "not rerouted", draft);
+                draft.accept([Statement::Mark { mask: bit, set: false }], "not rerouted");
                 draft.push([clear(bit)], "judged here");
             }
             Stage::ForwardOut | Stage::UntrackedIn | Stage::UntrackedOut => {}
@@ -234,19 +229,19 @@ impl Inputs {
     /// Links that the wildcard endpoint does not govern in this stage.
     fn beside_wildcard(&self, stage: Stage, draft: &mut Draft) {
         if stage == Stage::Postrouting {
-            self.accept_to_workloads("to a workload", draft);
+            self.accept_to_workloads(draft);
         }
         if !self.settings.wildcard_covers_loopback {
             let name = LinkMatch::Name(IfName::from("lo"));
             let link = Statement::Link { direction: direction(stage), name, equal: true };
-            accept([link], "WildcardCoversLoopback is off", draft);
+            draft.accept([link], "WildcardCoversLoopback is off");
         }
     }
 
-    fn accept_to_workloads(&self, comment: &str, draft: &mut Draft) {
+    fn accept_to_workloads(&self, draft: &mut Draft) {
         for name in self.workload_links() {
             let link = Statement::Link { direction: Direction::Egress, name, equal: true };
-            accept([link], comment, draft);
+            draft.accept([link], "to a workload");
         }
     }
 }
@@ -254,6 +249,6 @@ impl Inputs {
 /// One rule that needs connection tracking, in a chain that nothing jumps to (S7).
 fn conntrack_chain() -> Draft {
     let mut draft = Draft::default();
-    accept([Statement::CtState(ct_state::ESTABLISHED)], "keeps connection tracking on", &mut draft);
+    draft.accept([Statement::CtState(ct_state::ESTABLISHED)], "keeps connection tracking on");
     draft
 }

@@ -6,7 +6,7 @@ use crate::{
     ruleset::{Base, Chain, ChainName, Rule, Statement, Verdict},
 };
 use proto::id::SetId;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// A chain with the chains and lists that its rules refer to.
 #[derive(Debug, Default)]
@@ -34,22 +34,26 @@ impl Draft {
         self.rule(Rule { statements: statements.into(), comment: comment.into() });
     }
 
+    /// Appends a rule that accepts, where the statements before hold.
+    pub(super) fn accept<const N: usize>(&mut self, statements: [Statement; N], comment: &str) {
+        self.verdict(statements, Verdict::Accept, comment);
+    }
+
     /// Appends a rule that ends in a jump to a chain, where the statements before hold.
-    pub(super) fn jump(&mut self, statements: impl IntoIterator<Item = Statement>, to: &Spec, comment: &str) {
-        let verdict = Statement::Verdict(Verdict::Jump(self.uses_chain(to)));
-        self.rule(Rule {
-            statements: statements.into_iter().chain([verdict]).collect(),
-            comment: Arc::from(comment),
-        });
+    pub(super) fn jump(&mut self, statements: impl IntoIterator<Item = Statement>, to: &Spec) {
+        let chain = self.uses_chain(to);
+        self.verdict(statements, Verdict::Jump(chain), "");
     }
 
     /// Appends a rule that ends in a goto, where the statements before hold.
     pub(super) fn goto<const N: usize>(&mut self, statements: [Statement; N], to: &Spec, comment: &str) {
-        let verdict = Statement::Verdict(Verdict::Goto(self.uses_chain(to)));
-        self.rule(Rule {
-            statements: statements.into_iter().chain([verdict]).collect(),
-            comment: Arc::from(comment),
-        });
+        let chain = self.uses_chain(to);
+        self.verdict(statements, Verdict::Goto(chain), comment);
+    }
+
+    fn verdict(&mut self, statements: impl IntoIterator<Item = Statement>, verdict: Verdict, comment: &str) {
+        let statements = statements.into_iter().chain([Statement::Verdict(verdict)]).collect();
+        self.rule(Rule { statements, comment: comment.into() });
     }
 
     fn uses_chain(&mut self, spec: &Spec) -> ChainName {

@@ -3,7 +3,6 @@
 
 use super::{
     Inputs,
-    base::accept,
     criterion::{byte, set_lookups},
     draft::Draft,
     rule::{denial, is_family},
@@ -22,11 +21,6 @@ use proto::{
 pub(super) const IPIP: u8 = 4;
 
 impl Inputs {
-    /// The families of IP whose packets are looked at.
-    fn families(&self) -> &'static [Family] {
-        if self.settings.ipv6 { &Family::BOTH } else { &[Family::V4] }
-    }
-
     /// Whether `input` has something to do without any endpoint.
     pub(super) fn has_tunnels(&self) -> bool {
         let encapsulation = &self.settings.encapsulation;
@@ -35,14 +29,14 @@ impl Inputs {
 
     /// Whether packets of VXLAN have to be kept out of connection tracking.
     pub(super) fn has_vxlan(&self) -> bool {
-        self.families().iter().any(|&family| self.settings.encapsulation.vxlan(family))
+        self.settings.families().iter().any(|&family| self.settings.encapsulation.vxlan(family))
     }
 
     /// At prerouting and output, before connection tracking, as in the reference: a tunnel is one flow for all that
     /// it carries.
     pub(super) fn vxlan_notrack(&self, draft: &mut Draft) {
         let encapsulation = &self.settings.encapsulation;
-        for &family in self.families().iter().filter(|family| encapsulation.vxlan(**family)) {
+        for &family in self.settings.families().iter().filter(|family| encapsulation.vxlan(**family)) {
             let [family, udp, port] = udp_to(family, encapsulation.vxlan_port);
             draft.push([family, udp, port, Statement::Notrack], "VXLAN is not tracked");
         }
@@ -59,18 +53,18 @@ impl Inputs {
         let encapsulation = &self.settings.encapsulation;
         if encapsulation.ipip() {
             let other = byte(Field::L4Proto, IPIP, false);
-            accept([established.clone(), other], "established", draft);
+            draft.accept([established.clone(), other], "established");
             let ipip = [is_family(Family::V4), byte(Field::L4Proto, IPIP, true)];
             let from = (SetId::all_hosts(), Direction::Ingress, Family::V4);
             accept_between_hosts(&ipip, from, ("IPIP from a host", lists), draft);
             self.deny_where(&ipip, self.deny(StageKind::Filter), "IPIP from elsewhere", draft);
             if self.settings.ipv6 {
-                accept([established], "established", draft);
+                draft.accept([established], "established");
             }
         } else {
-            accept([established], "established", draft);
+            draft.accept([established], "established");
         }
-        for &family in self.families().iter().filter(|family| encapsulation.vxlan(**family)) {
+        for &family in self.settings.families().iter().filter(|family| encapsulation.vxlan(**family)) {
             let vxlan = udp_to(family, encapsulation.vxlan_port);
             let from = (SetId::all_vxlan(), Direction::Ingress, family);
             accept_between_hosts(&vxlan, from, ("VXLAN from a host", lists), draft);
@@ -83,10 +77,10 @@ impl Inputs {
             let packets = [is_family, udp, port, Statement::DestinationIsLocal];
             self.deny_where(&packets, deny, "VXLAN from elsewhere", draft);
         }
-        for &family in self.families() {
+        for &family in self.settings.families() {
             if let Some(port) = encapsulation.wireguard(family) {
                 let [family, udp, port] = udp_to(family, port);
-                accept([family, udp, port, Statement::DestinationIsLocal], "WireGuard", draft);
+                draft.accept([family, udp, port, Statement::DestinationIsLocal], "WireGuard");
             }
         }
     }
@@ -106,7 +100,7 @@ impl Inputs {
             let to = (SetId::all_hosts(), Direction::Egress, Family::V4);
             accept_between_hosts(&ipip, to, ("IPIP to a host", lists), draft);
         }
-        for &family in self.families() {
+        for &family in self.settings.families() {
             if encapsulation.vxlan(family) {
                 let vxlan = udp_to(family, encapsulation.vxlan_port);
                 let to = (SetId::all_vxlan(), Direction::Egress, family);
@@ -114,7 +108,7 @@ impl Inputs {
             }
             if let Some(port) = encapsulation.wireguard(family) {
                 let [family, udp, port] = udp_to(family, port);
-                accept([family, udp, port, Statement::SourceIsLocal], "WireGuard", draft);
+                draft.accept([family, udp, port, Statement::SourceIsLocal], "WireGuard");
             }
         }
     }

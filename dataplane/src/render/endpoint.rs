@@ -41,7 +41,7 @@ impl Inputs {
         self.drop_invalid(kind, &mut draft);
         self.essential_icmpv6(&mut draft);
         if !self.failsafes(direction).is_empty() {
-            draft.jump([], &Spec::Failsafe(direction), "");
+            draft.jump([], &Spec::Failsafe(direction));
         }
         self.tiers(&endpoint.normal, direction, kind, &mut draft);
         if self.profiles(&endpoint.profiles, direction, kind, &mut draft) {
@@ -72,7 +72,7 @@ impl Inputs {
         let Some(endpoint) = self.endpoints.get(name) else { return draft };
         self.essential_icmpv6(&mut draft);
         if !(self.settings.failsafe_in.is_empty() && self.settings.failsafe_out.is_empty()) {
-            draft.jump([], &Spec::UntrackedFailsafe(direction), "");
+            draft.jump([], &Spec::UntrackedFailsafe(direction));
         }
         self.tiers(&endpoint.untracked, direction, StageKind::Untracked, &mut draft);
         draft
@@ -85,7 +85,7 @@ impl Inputs {
         self.drop_invalid(StageKind::PreDnat, &mut draft);
         self.essential_icmpv6(&mut draft);
         if !self.settings.failsafe_in.is_empty() {
-            draft.jump([], &Spec::Failsafe(Direction::Ingress), "");
+            draft.jump([], &Spec::Failsafe(Direction::Ingress));
         }
         self.tiers(&endpoint.pre_dnat, Direction::Ingress, StageKind::PreDnat, &mut draft);
         draft
@@ -94,7 +94,7 @@ impl Inputs {
     fn essential_icmpv6(&self, draft: &mut Draft) {
         if self.settings.ipv6 && self.settings.essential_icmpv6 == EssentialIcmpV6::Allow {
             let icmpv6 = byte(Field::L4Proto, Protocol::ICMPV6.0, true);
-            draft.jump([icmpv6], &Spec::EssentialIcmpV6, "");
+            draft.jump([icmpv6], &Spec::EssentialIcmpV6);
         }
     }
 
@@ -122,7 +122,7 @@ impl Inputs {
                 denies: tier.default_action == TierDefault::Deny,
                 policies: policies.clone(),
             }));
-            draft.jump([], &spec, "");
+            draft.jump([], &spec);
         }
     }
 
@@ -142,7 +142,7 @@ impl Inputs {
                     return false;
                 }
                 Some(profile) if profile_rules(profile, direction).is_empty() => {}
-                Some(_) => draft.jump([], &Spec::Profile(name.clone(), direction, kind), ""),
+                Some(_) => draft.jump([], &Spec::Profile(name.clone(), direction, kind)),
             }
         }
         true
@@ -167,12 +167,8 @@ impl Inputs {
     /// (semantics §2.8.3).
     pub(super) fn untracked_failsafe_chain(&self, direction: Direction) -> Draft {
         let mut draft = Draft::default();
-        let other = match direction {
-            Direction::Ingress => Direction::Egress,
-            Direction::Egress => Direction::Ingress,
-        };
         self.failsafe_rules(direction, direction, &mut draft);
-        self.failsafe_rules(other, direction, &mut draft);
+        self.failsafe_rules(direction.opposite(), direction, &mut draft);
         draft
     }
 

@@ -175,7 +175,7 @@ impl Inputs {
             several => {
                 let policies = several.iter().map(|&id| id.clone()).collect();
                 let spec = TierSpec { policies, denies: false, ..tier.clone_head() };
-                draft.jump([], &Spec::Group(Arc::new(spec)), "");
+                draft.jump([], &Spec::Group(Arc::new(spec)));
             }
         }
         group.clear();
@@ -199,7 +199,7 @@ impl Inputs {
             Form::Chained | Form::Inlined => {
                 let shared = shared(policy, tier.direction);
                 let statements = shared.statements();
-                draft.jump(statements, &Spec::Policy(id.clone(), tier.direction, tier.kind, shared), "");
+                draft.jump(statements, &Spec::Policy(id.clone(), tier.direction, tier.kind, shared));
             }
         }
     }

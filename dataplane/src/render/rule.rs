@@ -76,7 +76,7 @@ fn nflog(group: u16, cause: Cause, comment: &str) -> Statement {
 /// Appends the nftables rules that stand for a policy or profile rule: none where it can never match, one, or
 /// several that are alternatives of each other.
 pub(super) fn render(rule: &Rule<SetSide>, comment: &Arc<str>, context: Context<'_>, draft: &mut Draft) {
-    let families: &[Family] = if context.settings.ipv6 { &Family::BOTH } else { &[Family::V4] };
+    let families = context.settings.families();
     let bodies: Vec<(Family, Vec<Criterion>)> = families
         .iter()
         .filter_map(|&family| {

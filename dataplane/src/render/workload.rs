@@ -157,7 +157,7 @@ impl Inputs {
         for name in names {
             let link = Statement::Link { direction: Direction::Ingress, name, equal: true };
             let icmpv6 = byte(Field::L4Proto, Protocol::ICMPV6.0, true);
-            draft.jump([link, icmpv6], &Spec::WorkloadIcmpV6, "");
+            draft.jump([link, icmpv6], &Spec::WorkloadIcmpV6);
         }
     }
 
