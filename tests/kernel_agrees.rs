@@ -214,7 +214,7 @@ fn rendered(world: &World, links: &LinkTable) -> Ruleset {
     let mut claims = BTreeMap::new();
     for update in calc.flush() {
         if let Update::Endpoint(name, endpoint) = &update {
-            let claim = Claim { interface: endpoint.interface.clone(), valid: endpoint.valid };
+            let claim = Claim::of(endpoint);
             claims.insert(name.clone(), claim);
         }
         renderer.apply(&update);

@@ -5,7 +5,7 @@ use crate::link::table::LinkTable;
 use proto::{
     id::{HostEndpointName, IfName},
     settings::{InterfaceExclude, Settings},
-    update::InterfaceMatch,
+    update::{Endpoint, InterfaceMatch},
 };
 use regex::Regex;
 use std::{
@@ -21,6 +21,13 @@ pub struct Claim {
     pub interface: InterfaceMatch,
     /// False: it governs only what no valid endpoint other than the wildcard claims (D1).
     pub valid: bool,
+}
+
+impl Claim {
+    /// What an endpoint claims.
+    pub fn of(endpoint: &Endpoint) -> Self {
+        Self { interface: endpoint.interface.clone(), valid: endpoint.valid }
+    }
 }
 
 /// Rank of a claim, best first: valid before invalid (D1), then the smallest name, whatever the kind of claim.

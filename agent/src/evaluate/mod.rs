@@ -38,11 +38,7 @@ impl Evaluation {
     pub fn new(resources: Resources, hostname: &str, settings: Arc<Settings>, links: &LinkTable) -> Self {
         let (enforced, definitions) = from_scratch::enforced(&resources, hostname);
         let tunnels = tunnels::tunnels(&resources, hostname, &settings);
-        let claim = |endpoint: &proto::update::Endpoint| Claim {
-            interface: endpoint.interface.clone(),
-            valid: endpoint.valid,
-        };
-        let claims = enforced.endpoints.iter().map(|(name, e)| (name.clone(), claim(e))).collect();
+        let claims = enforced.endpoints.iter().map(|(name, e)| (name.clone(), Claim::of(e))).collect();
         let (filter, _) = LinkFilter::new(&settings);
         let resolution = resolve(&claims, links, &filter);
         let world = World {

@@ -190,7 +190,7 @@ impl<R: Render> Reconciler<R> {
                     self.reports.extend(errors.into_iter().map(|e| Report::PatternIgnored(e.to_string())));
                 }
                 Update::Endpoint(name, endpoint) => {
-                    let claim = Claim { interface: endpoint.interface.clone(), valid: endpoint.valid };
+                    let claim = Claim::of(endpoint);
                     self.ungoverned |= self.claims.insert(name.clone(), claim.clone()) != Some(claim);
                 }
                 Update::EndpointRemoved(name) => self.ungoverned |= self.claims.remove(name).is_some(),
