@@ -301,7 +301,7 @@ impl Desk {
                 field: problem.field.clone(),
                 reason: problem.reason.clone(),
             };
-            diagnosis.refused.into_iter().chain(diagnosis.problems).map(part)
+            diagnosis.all().map(part)
         });
         let mut parts = parts.peekable();
         let invalid: Vec<_> = parts.by_ref().take(INVALID_MAX).collect();

@@ -44,6 +44,13 @@ pub struct Diagnosis<'a> {
     pub problems: &'a [Problem],
 }
 
+impl<'a> Diagnosis<'a> {
+    /// All that is wrong, what keeps the stored version out first.
+    pub fn all(&self) -> impl Iterator<Item = &'a Problem> + use<'a> {
+        self.refused.into_iter().chain(self.problems)
+    }
+}
+
 /// Field names that were reported: one debug line for each kind and field.
 #[derive(Default)]
 pub(super) struct UnknownFields {
