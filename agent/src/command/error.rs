@@ -2,6 +2,7 @@
 
 use super::resources::Identity;
 use crate::{client_config::ClientConfigError, datastore_write::WriteError, etcd_client::ConnectError};
+use dataplane::reconciler::with_causes;
 use proto::{
     key::Kind,
     validate::{FieldError, policy_name::WrongPrefix},
@@ -85,20 +86,11 @@ impl From<WriteError> for CommandError {
 impl CommandError {
     /// The whole chain on one line.
     pub fn text(&self) -> String {
-        let mut text = self.to_string();
-        if matches!(self, Self::Connect(_) | Self::Datastore(_)) {
+        match self {
             // These say their causes themselves, in the operator's words.
-            return text;
+            Self::Connect(_) | Self::Datastore(_) => self.to_string(),
+            _ => with_causes(self),
         }
-        let mut cause = std::error::Error::source(self);
-        while let Some(inner) = cause {
-            let inner_text = inner.to_string();
-            if !text.contains(&inner_text) {
-                text = format!("{text}: {inner_text}");
-            }
-            cause = inner.source();
-        }
-        text
     }
 }
 
