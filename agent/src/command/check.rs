@@ -63,10 +63,8 @@ fn print_settings(resolved: &Resolved) {
 }
 
 fn print_objects(engine: &Engine) {
-    for diagnosis in engine.store().diagnoses() {
-        for problem in diagnosis.refused.into_iter().chain(diagnosis.problems) {
-            outln!("object: {problem}");
-        }
+    for problem in engine.store().diagnoses().flat_map(|diagnosis| diagnosis.all()) {
+        outln!("object: {problem}");
     }
 }
 

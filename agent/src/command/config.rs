@@ -5,12 +5,10 @@ use super::{
     output::out,
 };
 use crate::{
-    config::{
-        LocalSources, Problem, Resolved, ResourceValues, Severity, Sources, resolve, resolve::hostname,
-    },
-    syncer,
+    config::{LocalSources, Problem, Resolved, Severity},
+    engine::Engine,
+    syncer::{self, SyncEvent},
 };
-use proto::resource::{ConfigScope, Resource, decode};
 use serde_json::{Value as Json, json};
 use std::{io, io::Write};
 
@@ -46,7 +44,7 @@ pub enum ShowError {
 /// # Errors
 /// [`ShowError`]. Without the datastore the local settings are printed all the same.
 pub async fn run(args: ConfigArgs) -> Result<(), ShowError> {
-    let (resolved, unread) = read(&args.local.read()?).await;
+    let (resolved, unread) = read(args.local.read()?).await;
     let mut text = Vec::new();
     print(&resolved, args.output, &mut text)?;
     out!("{}", String::from_utf8_lossy(&text));
@@ -62,45 +60,20 @@ pub enum Output {
     Json,
 }
 
-/// The FelixConfigurations that concern this host, as decoding expands them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Resources {
-    /// `default`.
-    pub global: Option<ResourceValues>,
-    /// `node.<this host>`.
-    pub host: Option<ResourceValues>,
-}
-
 /// Reads the local sources and the datastore that they name. Where the datastore does not answer the second part
 /// says why, and the first is what an agent would start with.
-pub async fn read(local: &LocalSources) -> (Resolved, Option<String>) {
-    let only_local = resolve(&Sources { local, global: None, host: None }, None);
-    let entries = match syncer::snapshot(&only_local.datastore()).await {
-        Ok(snapshot) => snapshot.entries,
-        Err(reason) => return (only_local, Some(reason)),
-    };
-    let own = hostname(local);
-    let mut found = Resources::default();
-    for (key, bytes) in entries {
-        if key.kind != proto::key::Kind::FelixConfiguration {
-            continue;
-        }
-        let Ok(Resource::FelixConfiguration(resource)) = decode(&key, &bytes).resource else { continue };
-        match resource.scope {
-            ConfigScope::Global => found.global = Some(resource.raw),
-            ConfigScope::Host(host) if host == own => found.host = Some(resource.raw),
-            ConfigScope::Host(_) | ConfigScope::None => {}
-        }
-    }
-    let sources = Sources { local, global: found.global.as_ref(), host: found.host.as_ref() };
-    (resolve(&sources, None), None)
+async fn read(local: LocalSources) -> (Resolved, Option<String>) {
+    let mut engine = Engine::new(local);
+    let snapshot = syncer::snapshot(&engine.resolved().datastore()).await;
+    let unread = snapshot.map(|snapshot| engine.on_datastore(SyncEvent::Snapshot(snapshot))).err();
+    (engine.resolved().clone(), unread)
 }
 
 /// Prints all settings.
 ///
 /// # Errors
 /// As of writing.
-pub fn print(resolved: &Resolved, output: Output, to: &mut impl Write) -> io::Result<()> {
+fn print(resolved: &Resolved, output: Output, to: &mut impl Write) -> io::Result<()> {
     match output {
         Output::Table => print_table(resolved, to),
         Output::Json => {
@@ -169,6 +142,7 @@ fn word(severity: Severity) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Sources, resolve};
     use std::path::Path;
 
     fn resolved(file: &str) -> Resolved {
@@ -209,7 +183,7 @@ mod tests {
     async fn a_datastore_that_does_not_answer_is_said() {
         let file = "DatastoreType=file\nFileDatastorePath=/nonexistent";
         let local = LocalSources::from_text(Path::new("felix.cfg"), file, [], "h").expect("is INI");
-        let (resolved, missing) = read(&local).await;
+        let (resolved, missing) = read(local).await;
         assert_eq!(resolved.hostname(), "h");
         assert!(missing.is_some_and(|m| m.contains("/nonexistent")));
     }
@@ -228,7 +202,7 @@ mod tests {
         }
         let text = format!("DatastoreType=file\nFileDatastorePath={}", directory.path().display());
         let local = LocalSources::from_text(Path::new("felix.cfg"), &text, [], "H").expect("is INI");
-        let (resolved, missing) = read(&local).await;
+        let (resolved, missing) = read(local).await;
         assert_eq!((resolved.settings().log_prefix.as_str(), missing), ("own", None));
     }
 }

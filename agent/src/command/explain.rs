@@ -16,15 +16,11 @@ mod verify;
 use super::{
     agent::AgentError,
     check::read_links,
-    local::{LocalError, SubjectArgs, note_of_no_endpoint},
+    local::{self, LocalError, NothingToEnforce, SubjectArgs, note_of_no_endpoint},
     output::out,
     render::Link,
 };
-use crate::{
-    engine::Engine,
-    evaluate::Evaluation,
-    syncer::{self, SyncEvent},
-};
+use crate::evaluate::Evaluation;
 use compare::Comparison;
 use dataplane::{link::table::LinkTable, reconciler::with_causes};
 use packet::{PacketArgs, PacketError};
@@ -82,12 +78,8 @@ pub enum ExplainError {
     Local(#[from] LocalError),
     #[error(transparent)]
     Packet(#[from] PacketError),
-    #[error("{0}")]
-    Datastore(String),
-    #[error(
-        "the datastore is not ready (ClusterInformation default, datastoreReady): the agent would enforce nothing new"
-    )]
-    NotReady,
+    #[error(transparent)]
+    Nothing(#[from] NothingToEnforce),
     #[error(transparent)]
     Links(#[from] AgentError),
     #[error(
@@ -198,7 +190,7 @@ struct Subject {
 impl Subject {
     async fn read(args: &SubjectArgs, links: &LinkTable) -> Result<Self, ExplainError> {
         let mut engine = args.engine()?;
-        let updates = read(&mut engine).await?;
+        let updates = local::enforced(&mut engine).await?;
         let resources =
             engine.store().in_force_after(None).map(|(key, resource)| (key.clone(), resource.clone()));
         let settings = Arc::new(engine.resolved().settings());
@@ -206,17 +198,6 @@ impl Subject {
         let note = note_of_no_endpoint(engine.store(), Some(engine.resolved().hostname()));
         Ok(Self { updates, evaluation, note })
     }
-}
-
-async fn read(engine: &mut Engine) -> Result<Vec<Update>, ExplainError> {
-    let snapshot = syncer::snapshot(&engine.resolved().datastore()).await.map_err(ExplainError::Datastore)?;
-    let updates = engine.on_datastore(SyncEvent::Snapshot(snapshot)).updates;
-    for diagnosis in engine.store().diagnoses() {
-        for problem in diagnosis.refused.into_iter().chain(diagnosis.problems) {
-            eprintln!("{problem}");
-        }
-    }
-    if updates.is_empty() { Err(ExplainError::NotReady) } else { Ok(updates) }
 }
 
 async fn links(given: &[Link]) -> Result<LinkTable, ExplainError> {

@@ -133,8 +133,7 @@ fn invalid(engine: &Engine) -> Vec<Finding> {
         why: problem.reason.clone(),
         instead: "correct it; until then it is left out, or an older version is in force".into(),
     };
-    let diagnoses = engine.store().diagnoses();
-    diagnoses.flat_map(|d| d.refused.into_iter().chain(d.problems)).map(of).collect()
+    engine.store().diagnoses().flat_map(|diagnosis| diagnosis.all()).map(of).collect()
 }
 
 fn print(findings: &[Finding], output: Output) {

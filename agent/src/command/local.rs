@@ -1,11 +1,12 @@
-//! How a command that works on this host, and not on the datastore, finds its settings.
+//! How a command that works on this host, and not on the datastore, finds its settings, and what it reads by them.
 
 use crate::{
     config::{ConfigError, LocalSources},
     engine::Engine,
     store::Store,
+    syncer::{self, SyncEvent},
 };
-use proto::resource::Resource;
+use proto::{resource::Resource, update::Update};
 use std::{collections::BTreeSet, io, path::PathBuf};
 
 /// How many other nodes a note names.
@@ -117,4 +118,30 @@ pub(super) fn note_of_no_endpoint(store: &Store, node: Option<&str>) -> Option<S
     Some(format!(
         "note: no endpoint is of node {node}, so nothing is policed there; for another say --node: {others}"
     ))
+}
+
+/// Why there is nothing that an agent would enforce.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum NothingToEnforce {
+    #[error("{0}")]
+    Datastore(String),
+    #[error(
+        "the datastore is not ready (ClusterInformation default, datastoreReady): the agent would enforce nothing new"
+    )]
+    NotReady,
+}
+
+/// What an agent would enforce by the configured datastore. What is wrong with resources goes to standard error.
+///
+/// # Errors
+/// [`NothingToEnforce`].
+pub(super) async fn enforced(engine: &mut Engine) -> Result<Vec<Update>, NothingToEnforce> {
+    let snapshot = syncer::snapshot(&engine.resolved().datastore()).await;
+    let snapshot = SyncEvent::Snapshot(snapshot.map_err(NothingToEnforce::Datastore)?);
+    let updates = engine.on_datastore(snapshot).updates;
+    for problem in engine.store().diagnoses().flat_map(|diagnosis| diagnosis.all()) {
+        eprintln!("{problem}");
+    }
+    if updates.is_empty() { Err(NothingToEnforce::NotReady) } else { Ok(updates) }
 }

@@ -1,8 +1,9 @@
 //! `portcullis render`: the ruleset that given resources and links would produce, without a kernel.
 
-use super::local::{LocalError, SubjectArgs, note_of_no_endpoint};
-use super::output::out;
-use crate::syncer::{self, SyncEvent};
+use super::{
+    local::{self, LocalError, NothingToEnforce, SubjectArgs, note_of_no_endpoint},
+    output::out,
+};
 use dataplane::{
     endpoint::{Claim, LinkFilter, resolve},
     link::table::LinkTable,
@@ -56,12 +57,8 @@ impl FromStr for Link {
 pub enum RenderError {
     #[error(transparent)]
     Local(#[from] LocalError),
-    #[error("{0}")]
-    Datastore(String),
-    #[error(
-        "the datastore is not ready (ClusterInformation default, datastoreReady): the agent would enforce nothing new"
-    )]
-    NotReady,
+    #[error(transparent)]
+    Nothing(#[from] NothingToEnforce),
 }
 
 /// Prints to standard output.
@@ -70,16 +67,7 @@ pub enum RenderError {
 /// [`RenderError`].
 pub async fn run(args: RenderArgs) -> Result<(), RenderError> {
     let mut engine = args.subject.engine()?;
-    let snapshot = syncer::snapshot(&engine.resolved().datastore()).await.map_err(RenderError::Datastore)?;
-    let updates = engine.on_datastore(SyncEvent::Snapshot(snapshot)).updates;
-    for diagnosis in engine.store().diagnoses() {
-        for problem in diagnosis.refused.into_iter().chain(diagnosis.problems) {
-            eprintln!("{problem}");
-        }
-    }
-    if updates.is_empty() {
-        return Err(RenderError::NotReady);
-    }
+    let updates = local::enforced(&mut engine).await?;
     if let Some(note) = note_of_no_endpoint(engine.store(), Some(engine.resolved().hostname())) {
         eprintln!("{note}");
     }
@@ -96,8 +84,7 @@ fn render(updates: &[Update], links: &LinkTable) -> dataplane::ruleset::Ruleset 
         match update {
             Update::Settings(settings) => filter = LinkFilter::new(settings).0,
             Update::Endpoint(name, endpoint) => {
-                let claim = Claim { interface: endpoint.interface.clone(), valid: endpoint.valid };
-                claims.insert(name.clone(), claim);
+                claims.insert(name.clone(), Claim::of(endpoint));
             }
             _ => {}
         }

@@ -111,7 +111,7 @@ pub fn resolve(sources: &Sources<'_>, previous: Option<&Resolved>) -> Resolved {
 }
 
 /// The host name in force: it decides which FelixConfiguration is this host's, and is always local.
-pub fn hostname(local: &LocalSources) -> String {
+fn hostname(local: &LocalSources) -> String {
     let Some(parameter) = table::find("FelixHostname") else { return local.default_hostname.clone() };
     let (value, _) = resolve_one(parameter, &[&local.client, &local.file, &local.environment], None);
     match value.typed {
