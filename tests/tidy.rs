@@ -16,6 +16,9 @@ const PURE: &[&str] = &[
     "dataplane/src/endpoint",
     "dataplane/src/link/message",
     "dataplane/src/link/table",
+    "dataplane/src/lists",
+    "dataplane/src/nft/decode",
+    "dataplane/src/nft/key",
     "dataplane/src/nft/nflog/decode",
     "dataplane/src/nft/nflog/packet",
     "dataplane/src/nft/trace/decode",
@@ -29,6 +32,12 @@ const PURE: &[&str] = &[
     "agent/src/command/explain/verify/feasible",
     "agent/src/command/explain/verify/frame",
     "agent/src/command/explain/verify/posts",
+    "agent/src/command/json_patch",
+    "agent/src/command/print",
+    "agent/src/config/failsafe",
+    "agent/src/config/parse",
+    "agent/src/config/resolve",
+    "agent/src/engine",
     "agent/src/events/limit",
     "agent/src/events/line",
     "agent/src/lint/datastore",
@@ -44,6 +53,8 @@ const PURE: &[&str] = &[
     "agent/src/reachability",
     "agent/src/store",
     "agent/src/syncer/backoff",
+    "agent/src/syncer/file/content",
+    "agent/src/syncer/file/state",
 ];
 
 /// What a pure file does not say.
