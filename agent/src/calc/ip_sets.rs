@@ -6,14 +6,14 @@
 use super::{
     contribution::{self, Contribution},
     label_index::{LabelIndex, Match},
-    members::Members,
     rule_sets::{SetDefinition, SetDefinitions},
+    told::{SetChanges, ToldMembers},
 };
 use proto::{
     id::{ProfileName, SetId},
     key::ResourceKey,
     resource::Resource,
-    update::{Member, SetKind},
+    update::SetKind,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,20 +39,7 @@ struct Set {
     definition: SetDefinition,
     /// Policies and profiles in use that refer to it.
     references: usize,
-    /// The dataplane knows it.
-    told: bool,
-    members: Members,
-    /// Where `told`: what came (true) or went since.
-    pending: BTreeMap<Member, bool>,
-}
-
-/// What became of sets since the last flush.
-#[derive(Debug, Default)]
-pub(crate) struct SetChanges {
-    pub(crate) added: Vec<(SetId, SetKind, Vec<Member>)>,
-    /// Came, went.
-    pub(crate) changed: Vec<(SetId, Vec<Member>, Vec<Member>)>,
-    pub(crate) removed: Vec<SetId>,
+    members: ToldMembers,
 }
 
 impl IpSets {
@@ -102,13 +89,7 @@ impl IpSets {
                 set.references += 1;
                 continue;
             }
-            let set = Set {
-                definition: definition.clone(),
-                references: 1,
-                told: false,
-                members: Members::default(),
-                pending: BTreeMap::new(),
-            };
+            let set = Set { definition: definition.clone(), references: 1, members: ToldMembers::default() };
             self.sets.insert(*id, set);
             self.touched.insert(*id);
             let changes = self.index.set_selector(*id, Some(definition.selector.clone()));
@@ -132,21 +113,11 @@ impl IpSets {
         let mut changes = SetChanges::default();
         for id in std::mem::take(&mut self.touched) {
             let set = self.sets.get_mut(&id).expect("touched sets exist until they are flushed");
-            if set.references == 0 {
-                if set.told {
-                    changes.removed.push(id);
-                }
+            let wanted = set.references > 0;
+            set.members.flush((id, set.definition.kind()), wanted, &mut changes);
+            if !wanted {
                 self.sets.remove(&id);
                 self.index.set_selector(id, None);
-            } else if !set.told {
-                set.told = true;
-                changes.added.push((id, set.definition.kind(), set.members.sorted()));
-            } else if !set.pending.is_empty() {
-                let (came, went): (Vec<_>, Vec<_>) =
-                    std::mem::take(&mut set.pending).into_iter().partition(|(_, came)| *came);
-                let members =
-                    |list: Vec<(Member, bool)>| list.into_iter().map(|(member, _)| member).collect();
-                changes.changed.push((id, members(came), members(went)));
             }
         }
         changes
@@ -183,7 +154,8 @@ impl IpSets {
         if let Contribution::Nets(nets) = &contribution {
             set.members.reserve(nets);
         }
-        let changed = contribution.members().fold(false, |changed, member| set.insert(member) | changed);
+        let changed =
+            contribution.members().fold(false, |changed, member| set.members.insert(member) | changed);
         if changed {
             touched.insert(id);
         }
@@ -192,7 +164,8 @@ impl IpSets {
     fn withdraw(&mut self, id: SetId, item: &Resource) {
         let (set, touched) = self.set(id);
         let contribution = contribution::of(item, &set.definition);
-        let changed = contribution.members().fold(false, |changed, member| set.remove(member) | changed);
+        let changed =
+            contribution.members().fold(false, |changed, member| set.members.remove(member) | changed);
         if changed {
             touched.insert(id);
         }
@@ -216,10 +189,10 @@ impl IpSets {
             };
             let mut changed = false;
             for member in came {
-                changed |= set.insert(*member);
+                changed |= set.members.insert(*member);
             }
             for member in went {
-                changed |= set.remove(*member);
+                changed |= set.members.remove(*member);
             }
             if changed {
                 touched.insert(id);
@@ -229,25 +202,5 @@ impl IpSets {
 
     fn set(&mut self, id: SetId) -> (&mut Set, &mut BTreeSet<SetId>) {
         (self.sets.get_mut(&id).expect("the index knows only sets in use"), &mut self.touched)
-    }
-}
-
-impl Set {
-    fn insert(&mut self, member: Member) -> bool {
-        let came = self.members.insert(member);
-        self.note(member, came, true)
-    }
-
-    fn remove(&mut self, member: Member) -> bool {
-        let went = self.members.remove(member);
-        self.note(member, went, false)
-    }
-
-    /// Coming and going between two flushes cancel.
-    fn note(&mut self, member: Member, changed: bool, came: bool) -> bool {
-        if changed && self.told && self.pending.remove(&member).is_none() {
-            self.pending.insert(member, came);
-        }
-        changed && self.told
     }
 }

@@ -14,7 +14,7 @@
 //!   │    │ labels                            ▼                                        ▼
 //!   ├ HostEndpoint, WorkloadEndpoint, ──► ip_sets ────────────────────────────► sequencer ──► Update
 //!   │ NetworkSet of every node            label_index: sets × items              coalesced, in order
-//!   │                                     contribution, members: counted         ▲
+//!   │                                     contribution, members: counted, told   ▲
 //!   └ Node, IPPool, settings ───────────► tunnels ────────────────────────────────┘
 //! ```
 //!
@@ -34,6 +34,7 @@ mod rule_sets;
 mod sequencer;
 #[cfg(test)]
 mod tests;
+mod told;
 mod tunnels;
 
 use crate::store::StoreDelta;

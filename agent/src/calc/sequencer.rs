@@ -2,7 +2,7 @@
 //!
 //! Drops what would tell nothing new. Decides nothing else.
 
-use super::{active_policies::RuleChanges, ip_sets::SetChanges, policy_resolver::EndpointChanges};
+use super::{active_policies::RuleChanges, policy_resolver::EndpointChanges, told::SetChanges};
 use proto::{
     id::{HostEndpointName, PolicyId, ProfileName, WorkloadName},
     settings::Settings,

@@ -2,7 +2,7 @@
 //!
 //! The sets live while their tunnels do. A member is present while a node or the settings contribute it.
 
-use super::{ip_sets::SetChanges, members::Members};
+use super::told::{SetChanges, ToldMembers};
 use proto::{
     id::{NodeName, SetId},
     resource::{IpPool, Node, Resource},
@@ -11,16 +11,6 @@ use proto::{
     update::{Member, SetKind},
 };
 use std::{collections::BTreeMap, sync::Arc};
-
-/// Who is at the other end of tunnels of a kind.
-#[derive(Default)]
-struct Hosts {
-    members: Members,
-    /// The dataplane knows the set.
-    told: bool,
-    /// Where `told`: what came (true) or went since.
-    pending: BTreeMap<Member, bool>,
-}
 
 /// All tunnels.
 pub(crate) struct Tunnels {
@@ -31,9 +21,9 @@ pub(crate) struct Tunnels {
     /// The settings, with what the pools add.
     in_force: Option<Arc<Settings>>,
     /// `all-hosts-net`.
-    all_hosts: Hosts,
+    all_hosts: ToldMembers,
     /// `all-vxlan-net`.
-    all_vxlan: Hosts,
+    all_vxlan: ToldMembers,
 }
 
 impl Tunnels {
@@ -44,8 +34,8 @@ impl Tunnels {
             pools: BTreeMap::new(),
             settings: None,
             in_force: None,
-            all_hosts: Hosts::default(),
-            all_vxlan: Hosts::default(),
+            all_hosts: ToldMembers::default(),
+            all_vxlan: ToldMembers::default(),
         }
     }
 
@@ -83,12 +73,20 @@ impl Tunnels {
             None => self.nodes.remove(name),
         };
         if let Some(Resource::Node(node)) = node.as_deref() {
-            hosts_of(node).for_each(|member| self.all_hosts.insert(member));
-            vteps_of(node, is_own).for_each(|member| self.all_vxlan.insert(member));
+            for member in hosts_of(node) {
+                self.all_hosts.insert(member);
+            }
+            for member in vteps_of(node, is_own) {
+                self.all_vxlan.insert(member);
+            }
         }
         if let Some(Resource::Node(node)) = old.as_deref() {
-            hosts_of(node).for_each(|member| self.all_hosts.remove(member));
-            vteps_of(node, is_own).for_each(|member| self.all_vxlan.remove(member));
+            for member in hosts_of(node) {
+                self.all_hosts.remove(member);
+            }
+            for member in vteps_of(node, is_own) {
+                self.all_vxlan.remove(member);
+            }
         }
     }
 
@@ -109,8 +107,9 @@ impl Tunnels {
     pub(crate) fn flush(&mut self, changes: &mut SetChanges) {
         let Some(settings) = self.settings() else { return };
         let vxlan = Family::BOTH.into_iter().any(|family| settings.encapsulation.vxlan(family));
-        self.all_hosts.flush(SetId::all_hosts(), settings.encapsulation.ipip(), changes);
-        self.all_vxlan.flush(SetId::all_vxlan(), vxlan, changes);
+        let (hosts, vteps) = (SetId::all_hosts(), SetId::all_vxlan());
+        self.all_hosts.flush((hosts, SetKind::Addresses), settings.encapsulation.ipip(), changes);
+        self.all_vxlan.flush((vteps, SetKind::Addresses), vxlan, changes);
     }
 }
 
@@ -139,40 +138,6 @@ fn added_by_pools(configured: &Encapsulation, pools: &BTreeMap<Arc<str>, IpPool>
         vxlan4: configured.vxlan4.or(any(|pool| pool.vxlan && Family::of(&pool.cidr) == Family::V4)),
         vxlan6: any(|pool| pool.vxlan && Family::of(&pool.cidr) == Family::V6).is_some(),
         ..configured.clone()
-    }
-}
-
-impl Hosts {
-    fn insert(&mut self, member: Member) {
-        let came = self.members.insert(member);
-        self.note(member, came, true);
-    }
-
-    fn remove(&mut self, member: Member) {
-        let went = self.members.remove(member);
-        self.note(member, went, false);
-    }
-
-    /// Coming and going between two flushes cancel.
-    fn note(&mut self, member: Member, changed: bool, came: bool) {
-        if changed && self.told && self.pending.remove(&member).is_none() {
-            self.pending.insert(member, came);
-        }
-    }
-
-    fn flush(&mut self, id: SetId, wanted: bool, changes: &mut SetChanges) {
-        let pending = std::mem::take(&mut self.pending);
-        match (std::mem::replace(&mut self.told, wanted), wanted) {
-            (false, true) => changes.added.push((id, SetKind::Addresses, self.members.sorted())),
-            (true, false) => changes.removed.push(id),
-            (true, true) if !pending.is_empty() => {
-                let (came, went): (Vec<_>, Vec<_>) = pending.into_iter().partition(|(_, came)| *came);
-                let members =
-                    |list: Vec<(Member, bool)>| list.into_iter().map(|(member, _)| member).collect();
-                changes.changed.push((id, members(came), members(went)));
-            }
-            _ => {}
-        }
     }
 }
 
