@@ -8,12 +8,13 @@ use super::{
     initialise,
     input::{self, FileArgs},
     kinds, print,
-    resources::{DEFAULT_NAMESPACE, Identity, Resources},
+    resources::{Identity, Resources},
 };
 use clap::builder::NonEmptyStringValueParser;
 use proto::{
     key::Kind,
     v3::{AnyResource, ObjectMeta},
+    validate::defaults,
 };
 use serde_json::Value;
 use std::str::FromStr;
@@ -154,7 +155,7 @@ fn asked(args: &GetArgs) -> Result<Asked, CommandError> {
 
 async fn list(resources: &Resources, kind: Kind, args: &GetArgs) -> Result<Answer, CommandError> {
     let namespace = match (kind.is_namespaced(), args.all_namespaces) {
-        (true, false) => Some(args.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)),
+        (true, false) => Some(args.namespace.as_deref().unwrap_or(defaults::NAMESPACE)),
         _ => None,
     };
     let (found, revision) = resources.list(kind, namespace).await?;

@@ -11,9 +11,6 @@ use proto::{
 };
 use std::fmt;
 
-/// The namespace of a namespaced resource that gives none.
-pub const DEFAULT_NAMESPACE: &str = "default";
-
 /// How often an update is tried while others change the same resource.
 const UPDATE_ATTEMPTS: usize = 5;
 
@@ -44,7 +41,7 @@ impl Identity {
     /// [`CommandError::NotNamespaced`] for a namespace where the kind has none.
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Result<Self, CommandError> {
         let namespace = match (kind.is_namespaced(), namespace) {
-            (true, "") => DEFAULT_NAMESPACE,
+            (true, "") => defaults::NAMESPACE,
             (false, given) if !given.is_empty() => return Err(CommandError::NotNamespaced(kind)),
             (_, given) => given,
         };

@@ -5,6 +5,8 @@ use crate::v3::{
     AnyResource, FelixConfigurationSpec, IPPoolSpec, TierSpec, WorkloadEndpoint, WorkloadEndpointSpec,
 };
 
+/// The namespace of a namespaced resource that names none.
+pub const NAMESPACE: &str = "default";
 /// The order of a tier that gives none, and of the default tier.
 pub const DEFAULT_TIER_ORDER: f64 = 1_000_000.0;
 /// The order of the tier of Kubernetes' admin policies.

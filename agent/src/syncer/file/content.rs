@@ -11,9 +11,6 @@ use proto::{
     yaml,
 };
 
-/// The namespace of a namespaced resource that names none, as of calicoctl.
-const DEFAULT_NAMESPACE: &str = "default";
-
 /// Reads a file.
 ///
 /// # Errors
@@ -55,7 +52,7 @@ fn store(mut resource: AnyResource) -> Result<Option<(ResourceKey, Vec<u8>)>, St
     let kind = resource.kind();
     let metadata = resource.metadata_mut();
     if kind.is_namespaced() && metadata.namespace.is_empty() {
-        metadata.namespace = DEFAULT_NAMESPACE.to_owned();
+        metadata.namespace = defaults::NAMESPACE.to_owned();
     }
     defaults::fill(&mut resource);
     if let AnyResource::ClusterInformation(object) = &mut resource {
