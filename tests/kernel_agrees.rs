@@ -204,8 +204,9 @@ fn links() -> LinkTable {
 
 /// The ruleset that the agent would make of a world.
 fn rendered(world: &World, links: &LinkTable) -> Ruleset {
+    let settings = Arc::new(world.settings.clone());
     let mut calc = CalcGraph::new(NodeName::from(HERE));
-    calc.set_settings(Arc::new(world.settings.clone()));
+    calc.set_settings(settings.clone());
     for (key, resource) in &world.resources {
         calc.apply(StoreDelta::Changed(key.clone(), Some(resource.clone())));
     }
@@ -214,12 +215,11 @@ fn rendered(world: &World, links: &LinkTable) -> Ruleset {
     let mut claims = BTreeMap::new();
     for update in calc.flush() {
         if let Update::Endpoint(name, endpoint) = &update {
-            let claim = Claim::of(endpoint);
-            claims.insert(name.clone(), claim);
+            claims.insert(name.clone(), Claim::of(endpoint));
         }
         renderer.apply(&update);
     }
-    let resolution = resolve(&claims, links, &LinkFilter::new(&world.settings).0);
+    let resolution = resolve(&claims, links, &LinkFilter::new(&settings).0);
     renderer.set_links(resolution.dispatch, resolution.wildcard);
     renderer.ruleset()
 }

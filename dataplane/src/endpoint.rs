@@ -12,6 +12,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::IpAddr,
+    sync::Arc,
 };
 
 /// What a host endpoint of this node claims.
@@ -36,38 +37,36 @@ type Rank<'a> = (bool, &'a HostEndpointName);
 /// Which names of links can have an endpoint of their own.
 #[derive(Clone, Debug, Default)]
 pub struct LinkFilter {
-    workload_prefixes: Vec<String>,
-    excluded: BTreeSet<String>,
+    settings: Arc<Settings>,
+    /// Those of `InterfaceExclude` that can be understood.
     patterns: Vec<Regex>,
 }
 
 impl LinkFilter {
     /// The filter that the settings ask for, and the patterns of `InterfaceExclude` that cannot be understood. These
     /// exclude nothing, so that a link which they may have meant can still be governed.
-    pub fn new(settings: &Settings) -> (Self, Vec<regex::Error>) {
-        let mut filter = Self { workload_prefixes: settings.workload_prefixes.clone(), ..Self::default() };
-        let mut errors = vec![];
+    pub fn new(settings: &Arc<Settings>) -> (Self, Vec<regex::Error>) {
+        let (mut patterns, mut errors) = (vec![], vec![]);
         for exclude in &settings.exclude {
-            match exclude {
-                InterfaceExclude::Name(name) => {
-                    filter.excluded.insert(name.clone());
-                }
-                InterfaceExclude::Regex(pattern) => match Regex::new(pattern) {
-                    Ok(regex) => filter.patterns.push(regex),
-                    Err(error) => errors.push(error),
-                },
+            let InterfaceExclude::Regex(pattern) = exclude else { continue };
+            match Regex::new(pattern) {
+                Ok(regex) => patterns.push(regex),
+                Err(error) => errors.push(error),
             }
         }
-        (filter, errors)
+        (Self { settings: settings.clone(), patterns }, errors)
     }
 
     /// Why no endpoint can claim a link of this name, where that is so.
     pub fn refuses(&self, name: &IfName) -> Option<Idle> {
-        let text = name.as_str();
-        if self.workload_prefixes.iter().any(|prefix| text.starts_with(prefix.as_str())) {
+        if self.settings.is_workload(name) {
             return Some(Idle::Workload(name.clone()));
         }
-        let excluded = self.excluded.contains(text) || self.patterns.iter().any(|regex| regex.is_match(text));
+        let text = name.as_str();
+        let is_name =
+            |exclude: &InterfaceExclude| matches!(exclude, InterfaceExclude::Name(name) if name == text);
+        let excluded = self.settings.exclude.iter().any(is_name)
+            || self.patterns.iter().any(|regex| regex.is_match(text));
         excluded.then(|| Idle::Excluded(name.clone()))
     }
 }

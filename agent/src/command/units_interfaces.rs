@@ -9,7 +9,6 @@ use proto::{
     id::{HostEndpointName, IfName},
     key::{Kind, ResourceKey},
     resource::{Resource, decode},
-    settings::Settings,
     update::InterfaceMatch,
 };
 use serde_json::{Map, Value, json};
@@ -97,7 +96,7 @@ impl World {
     fn state(&self) -> Value {
         let known = self.links.iter().filter_map(|(name, (up, at))| Some((name.clone(), *up, at.clone()?)));
         let links = LinkTable::of(known);
-        let resolution = resolve(&self.claims, &links, &LinkFilter::new(&Settings::default()).0);
+        let resolution = resolve(&self.claims, &links, &LinkFilter::default());
         let specific: Map<_, _> = governed(&links, &resolution)
             .map(|(link, name)| (link.to_string(), name.as_str().into()))
             .collect();

@@ -34,7 +34,7 @@ fn settings(exclude: &[InterfaceExclude]) -> LinkFilter {
     let mut settings =
         Settings { workload_prefixes: vec!["cali".into(), "tap.".into()], ..Settings::default() };
     settings.exclude.extend_from_slice(exclude);
-    LinkFilter::new(&settings).0
+    LinkFilter::new(&Arc::new(settings)).0
 }
 
 fn world(claims: &str, present: &str) -> String {
@@ -125,7 +125,7 @@ fn who_governs_nothing_is_told_why() {
 #[test]
 fn a_pattern_that_cannot_be_understood_excludes_nothing() {
     let exclude = vec![InterfaceExclude::Regex("(".into()), InterfaceExclude::Name("eth1".into())];
-    let (filter, errors) = LinkFilter::new(&Settings { exclude, ..Settings::default() });
+    let (filter, errors) = LinkFilter::new(&Arc::new(Settings { exclude, ..Settings::default() }));
     assert_eq!(errors.len(), 1);
     assert_eq!(filter.refuses(&"eth0".into()), None);
     assert_eq!(filter.refuses(&"eth1".into()), Some(Idle::Excluded("eth1".into())));
@@ -153,7 +153,7 @@ fn addresses(list: &Value) -> Vec<IpAddr> {
 }
 
 fn answer(claims: &BTreeMap<HostEndpointName, Claim>, links: &LinkTable) -> (Resolution, Value) {
-    let filter = LinkFilter::new(&Settings::default()).0;
+    let filter = LinkFilter::default();
     let resolution = resolve(claims, links, &filter);
     let specific: serde_json::Map<_, _> = governed(links, &resolution)
         .map(|(link, endpoint)| (link.to_string(), endpoint.as_str().into()))

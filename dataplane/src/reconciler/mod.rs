@@ -146,7 +146,7 @@ impl<R: Render> Reconciler<R> {
             renderer,
             fingerprint,
             links: LinkTable::default(),
-            filter: LinkFilter::new(&proto::settings::Settings::default()).0,
+            filter: LinkFilter::default(),
             claims: BTreeMap::new(),
             resolution: Resolution::default(),
             datastore_in_sync: false,
