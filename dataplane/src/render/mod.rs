@@ -174,6 +174,7 @@ impl Inputs {
             stages: self.stages().filter(|&stage| self.dispatches(stage)).collect(),
             wildcard: self.active_wildcard().cloned(),
             wildcard_pre_dnat: self.wildcard_of(Stage::PreDnat).is_some(),
+            shortcut: self.shortcut(Stage::Input).map(|(link, name)| (link.clone(), name.clone())),
         }
     }
 
@@ -191,12 +192,13 @@ impl Inputs {
     }
 }
 
-/// Which stages judge, and what the wildcard endpoint does in them.
+/// Which stages judge, what the wildcard endpoint does in them, and which link is asked for first.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outline {
     stages: Vec<Stage>,
     wildcard: Option<HostEndpointName>,
     wildcard_pre_dnat: bool,
+    shortcut: Option<(IfName, HostEndpointName)>,
 }
 
 /// Renders incrementally. Feed it with [`apply`](Self::apply) and [`set_links`](Self::set_links) in any order, then
@@ -447,9 +449,10 @@ impl Renderer {
         if old.as_ref() == new {
             return;
         }
-        let takes_part =
-            |endpoint: &Arc<Endpoint>| (endpoint.untracked.is_empty(), endpoint.pre_dnat.is_empty());
-        if old.as_ref().map(takes_part) != new.map(takes_part) {
+        let of_stages = |endpoint: &Arc<Endpoint>| {
+            (endpoint.untracked.is_empty(), endpoint.pre_dnat.is_empty(), endpoint.interface.clone())
+        };
+        if old.as_ref().map(of_stages) != new.map(of_stages) {
             self.roots_touched = true;
         }
         for stage in Stage::ALL.into_iter().filter(|stage| !stage.is_of_workloads()) {

@@ -61,8 +61,12 @@ fn endpoint_with_early(
     (normal, forward): (Vec<Tier>, Vec<Tier>),
     (untracked, pre_dnat): (Vec<Tier>, Vec<Tier>),
 ) -> Update {
+    let interface = match name {
+        "a" => InterfaceMatch::Named("eth0".into()),
+        _ => InterfaceMatch::All,
+    };
     let endpoint = Endpoint {
-        interface: InterfaceMatch::All,
+        interface,
         valid: true,
         profiles: vec![ProfileName::from("web"), ProfileName::from("gone")],
         normal,
@@ -312,6 +316,29 @@ fn a_link_that_comes_to_a_known_endpoint_is_dispatch_entries_only() {
     let changes = renderer.take_changes();
     assert!(changes.chains.is_empty() && changes.removed.is_empty());
     assert!(changes.added.keys().eq(NORMAL_STAGES.map(SetName::Dispatch).iter()));
+}
+
+#[test]
+fn the_first_link_that_an_endpoint_names_is_asked_for_before_the_map() {
+    let first = |mut renderer: Renderer, governed: &str| {
+        renderer.set_links(links(governed), None);
+        let text = renderer.ruleset().to_string();
+        let input = text.split("chain input {").nth(1).expect("an input chain");
+        let asked = input.lines().find(|line| line.contains("iifname")).expect("it asks for links");
+        asked.trim().to_owned()
+    };
+    let direct = "iifname \"eth0\" goto fh-a comment \"asked for first\"";
+    let workloads = "iifname \"cali*\" goto wl-to-host comment \"from a workload\"";
+    let cases = [
+        ("named", world(Settings::default()), "eth0=a", direct),
+        ("others come and go", world(Settings::default()), "eth0=a eth1=w eth9=a", direct),
+        ("by address", world(Settings::default()), "eth1=w", workloads),
+        ("another governs it", world(Settings::default()), "eth0=w", workloads),
+        ("something is handed on", world_with_early(false, true), "eth0=a", workloads),
+    ];
+    for (why, renderer, governed, expected) in cases {
+        assert_eq!(first(renderer, governed), expected, "{why}");
+    }
 }
 
 #[test]

@@ -259,17 +259,19 @@ pub(super) fn workload() -> impl Strategy<Value = Workload> {
 
 pub(super) fn endpoint() -> impl Strategy<Value = Endpoint> {
     let early = (early_tiers(true), early_tiers(false));
-    (profiles(), tiers(), tiers(), early).prop_map(|(profiles, normal, forward, (untracked, pre_dnat))| {
-        Endpoint {
-            interface: InterfaceMatch::All,
+    let named = |link: &str| InterfaceMatch::Named(link.into());
+    let interface = select(vec![InterfaceMatch::All, named("eth0"), named("eth1")]);
+    (profiles(), (tiers(), tiers()), early, interface).prop_map(
+        |(profiles, (normal, forward), (untracked, pre_dnat), interface)| Endpoint {
+            interface,
             valid: true,
             profiles,
             normal,
             forward,
             untracked,
             pre_dnat,
-        }
-    })
+        },
+    )
 }
 
 fn encapsulation() -> impl Strategy<Value = Encapsulation> {
