@@ -263,7 +263,8 @@ fn an_endpoint_by_address_follows_the_address() {
     world.becomes(ALT, Silent);
     world.host().ip("link set eth0 down\nlink set eth0 name wan7\nlink set wan7 up");
     world.becomes(WEB, Open);
-    world.expect(&[("the link still has it, by any name", ALT, Silent)]);
+    // Renamed, it is open until the agent has heard of it (the window of endpoints by address).
+    world.becomes(ALT, Silent);
     world.host().ip("address del 192.0.2.77/24 dev wan7");
     world.becomes(ALT, Open);
 }
