@@ -176,7 +176,7 @@ impl Inputs {
         Marks::of(self.settings.mark_mask)
     }
 
-    /// The link that `input` asks for before all else, since its map costs three times as much: the first that an
+    /// The link that `input` asks for before all else, since its map costs twice as much: the first that an
     /// endpoint names, so that no link that comes or goes changes a rule. It is never a workload's, and it is asked for
     /// only where nothing is handed on, which would come before.
     pub(super) fn shortcut(&self, stage: Stage) -> Option<(&IfName, &HostEndpointName)> {
