@@ -3,7 +3,7 @@
 
 use harness::{
     Netns, World,
-    load::{self, RULES},
+    load::{self, RULES, Rules},
     netlink::{Kind, Netlink},
     resource::host_endpoint,
     world::Store,
@@ -40,13 +40,13 @@ fn cost(policies: usize) -> Cost {
         world.host().veth(&link, &format!("203.0.113.{number}/32"), &others, "");
         resources.push(host_endpoint(&format!("e{number}"), &link).labels("role=web"));
     }
-    resources.extend(load::policies(policies));
+    resources.extend(load::policies(policies, Rules::Apart));
     world.start("", &resources);
     let kernel = Netlink::open(world.host());
     let changed = policies / 2;
     let put = median(|round| {
         let (before, start) = (kernel.generation(), Instant::now());
-        world.datastore().put(&[load::numbered_policy(changed, 1 + round % 2)]);
+        world.datastore().put(&[load::numbered_policy(changed, Rules::Apart, 1 + round % 2)]);
         // By settle's deadline at the latest: what is not enforced by then fails there.
         while kernel.generation() == before && start.elapsed() < harness::patience(Duration::from_secs(10)) {
             std::thread::sleep(Duration::from_micros(200));
@@ -57,7 +57,7 @@ fn cost(policies: usize) -> Cost {
     });
     // It would undo what is not its own doing.
     world.agent().stop();
-    let name = load::numbered_policy(changed, 0).name();
+    let name = load::numbered_policy(changed, Rules::Apart, 0).name();
     let rules: Vec<_> = kernel.dump("portcullis").into_iter().filter(|o| o.kind == Kind::Rule).collect();
     let chain = rules.iter().map(|rule| rule.text(2)).find(|chain| chain.contains(&name));
     let chain = chain.expect("a policy in force has a chain that is named after it");

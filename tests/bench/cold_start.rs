@@ -73,7 +73,7 @@ fn one_start(policies: usize) -> (Duration, Duration, Memory) {
     let mut resources =
         vec![host_endpoint("a", "eth0").labels("role=web"), trusting_policy(), peer_set(true)];
     resources.push(allow_udp(PORTS[1]));
-    resources.extend(load::policies(policies));
+    resources.extend(load::policies(policies, load::Rules::Alike));
     resources.extend(load::network_sets(MEMBERS));
     world.datastore().put(&resources);
     let flood = Flood::start(world.host(), world.peer(), &[shut, PORTS[0], PORTS[1]]);

@@ -8,7 +8,7 @@ use crate::{
 use harness::{
     World,
     agent::Datastore,
-    load,
+    load::{self, Rules},
     netlink::{Kind, Netlink},
     resource::{Resource, host_endpoint, policy, rules},
     world::Store,
@@ -24,10 +24,7 @@ const ROWS: &[(usize, &str)] =
 
 pub(crate) fn run(scale: Scale, report: &mut Report) {
     for (policies, reference) in ROWS {
-        let mut world = World::new(Store::Etcd, &[]);
-        let mut resources = vec![host_endpoint("a", "eth0").labels("role=web"), allow_udp(PORTS[0])];
-        resources.extend(load::policies(*policies));
-        world.start("", &resources);
+        let mut world = world(*policies, Rules::Alike);
         let (latencies, puts) = measure(&mut world, scale.times(200));
         let met = latencies.median() < Duration::from_millis(5)
             && latencies.percentile(99) < Duration::from_millis(20);
@@ -41,6 +38,16 @@ pub(crate) fn run(scale: Scale, report: &mut Report) {
             format!("{}; all is {ratio:.1} times that", millis(floor.median())),
         );
     }
+    let (apart, _) = measure(&mut world(2000, Rules::Apart), scale.times(200));
+    report.note("the same, 2000 policies of which each rule is one in the kernel", apart.text());
+}
+
+fn world(policies: usize, kind: Rules) -> World {
+    let mut world = World::new(Store::Etcd, &[]);
+    let mut resources = vec![host_endpoint("a", "eth0").labels("role=web"), allow_udp(PORTS[0])];
+    resources.extend(load::policies(policies, kind));
+    world.start("", &resources);
+    world
 }
 
 /// A policy that lets the flood in at one port.

@@ -41,7 +41,7 @@ pub(crate) fn run(scale: Scale, report: &mut Report) {
 fn world(policies: usize) -> World {
     let mut world = World::new(Store::Directory, &[]);
     let mut resources = vec![host_endpoint("a", "eth0").labels("role=web")];
-    resources.extend(load::policies(policies));
+    resources.extend(load::policies(policies, load::Rules::Alike));
     world.start("", &resources);
     world
 }

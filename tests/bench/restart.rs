@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub(crate) fn run(scale: Scale, report: &mut Report) {
     let mut world = World::new(Store::Etcd, &["192.0.2.1:80"]);
     let mut resources = vec![host_endpoint("a", "eth0").labels("role=web"), allow_udp(PORTS[0])];
-    resources.extend(load::policies(1000));
+    resources.extend(load::policies(1000, load::Rules::Alike));
     resources.extend(load::network_sets(10_000));
     resources.push(crate::members::trusting_policy());
     world.start("", &resources);

@@ -9,21 +9,30 @@ pub const RULES: usize = 10;
 /// Members in each network set: well below etcd's limit of 1.5 MB for a request.
 const MEMBERS_PER_SET: usize = 10_000;
 
+/// How the rules of one policy differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// In the port. Their net is the same, so that they are one rule in the kernel.
+    Alike,
+    /// In ports, of which each has a range, so that each is a rule in the kernel.
+    Apart,
+}
+
 /// `count` policies of ten rules for endpoints labelled `role=web`. None of them allows anything that a probe
-/// asks for; all look at UDP, as the probes of benchmarks do, so that no rule is done with at the protocol. The rules of one
-/// policy are from one net.
-pub fn policies(count: usize) -> Vec<Resource> {
-    (0..count).map(|number| numbered_policy(number, 0)).collect()
+/// asks for; all look at UDP, as the probes of benchmarks do, so that no rule is done with at the protocol.
+pub fn policies(count: usize, rules: Rules) -> Vec<Resource> {
+    (0..count).map(|number| numbered_policy(number, rules, 0)).collect()
 }
 
 /// One of them; another `version` has other ports.
-pub fn numbered_policy(number: usize, version: usize) -> Resource {
-    let net = format!("10.{}.{}.0/24", number / 250 % 250, number % 250);
-    let lines: Vec<String> = (0..RULES)
-        .map(|rule| {
-            format!("Allow UDP to {} from {net}", 20_000 + (number * RULES + rule + version * 7) % 40_000)
-        })
-        .collect();
+pub fn numbered_policy(number: usize, kind: Rules, version: usize) -> Resource {
+    let line = |rule: usize| {
+        // Not one behind the other, which would be a range.
+        let port = 20_000 + (3 * (number * RULES + rule) + version) % 40_000;
+        let last = if kind == Rules::Apart { port + 1 } else { port };
+        format!("Allow UDP to {port}:{last} from 10.{}.{}.0/24", number / 250 % 250, number % 250)
+    };
+    let lines: Vec<String> = (0..RULES).map(line).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     policy(&format!("load-{number:05}"), "role == 'web'")
         .set("order", 100 + number)
