@@ -1,8 +1,12 @@
 //! `portcullis explain --verify` end to end: the real program sends packets through the real kernel, and the kernel's
 //! trace names the rule that the explanation names, stage by stage. What cannot be tried says so.
 
-use harness::{Netns, agent::binary, resource::NODE};
-use serde_json::Value;
+use harness::{
+    Netns,
+    agent::{Datastore, binary},
+    resource::{NODE, host_endpoint, policy, rules},
+};
+use serde_json::{Value, json};
 use std::{
     path::Path,
     process::{Command, Output},
@@ -14,7 +18,11 @@ const LINKS: &str = "--link eth0=192.0.2.1,2001:db8::1 --link eth1=198.51.100.1 
 
 /// Exit status, standard output, standard error.
 fn run(host: &Netns, before: &[&str], words: &str) -> (i32, String, String) {
-    let resources = Path::new(env!("CARGO_MANIFEST_DIR")).join(RESOURCES);
+    run_over(&Path::new(env!("CARGO_MANIFEST_DIR")).join(RESOURCES), host, before, words)
+}
+
+/// The same over other resources.
+fn run_over(resources: &Path, host: &Netns, before: &[&str], words: &str) -> (i32, String, String) {
     let program = binary().to_str().expect("a path in UTF-8");
     let mut argv = [before, &[program, "explain", "-c", "/dev/null", "--node", NODE, "--verify"]].concat();
     let directory = resources.to_string_lossy();
@@ -285,6 +293,38 @@ The kernel agrees.
     assert_eq!((host.ruleset(), host.run(&["ip", "-o", "link"])), (String::new(), links));
     let left = settings.map(|name| host.read(&format!("/proc/sys/net/{name}")));
     assert_eq!(left.each_ref().map(|value| value.trim()), ["0", "1", "0"]);
+}
+
+/// Rules of one policy that differ only in values are one rule in the kernel.
+#[test]
+fn the_rule_that_stands_for_a_run_agrees_with_each_of_its_rules() {
+    let host = Netns::new();
+    let mut datastore = Datastore::directory();
+    let allowed = [
+        "Allow TCP to 80 from 203.0.113.0/24",
+        "Allow TCP to 443 from 203.0.113.0/24",
+        "Allow UDP to 53 from 198.51.100.0/24",
+        "Deny",
+    ];
+    let web = policy("web", "all()").set("types", json!(["Ingress"])).set("ingress", rules(&allowed));
+    datastore.put(&[host_endpoint("a", "eth0"), web]);
+    let cases = [
+        ("--from 203.0.113.7 --to 192.0.2.1:80", "ingress rule 0 matches", "ingress 0-2: passed"),
+        ("--from 203.0.113.7 --to 192.0.2.1:443", "ingress rule 1 matches", "ingress 0-2: passed"),
+        (
+            "--from 198.51.100.7 --to 192.0.2.1:53 --proto udp",
+            "ingress rule 2 matches",
+            "ingress 0-2: passed",
+        ),
+        ("--from 198.51.100.7 --to 192.0.2.1:53", "ingress rule 3 matches", "ingress 3: dropped"),
+    ];
+    for (words, explained, kernel) in cases {
+        let (status, out, err) = run_over(datastore.folder(), &host, &[], &format!("--in eth0 {words}"));
+        assert_eq!((status, err.as_str()), (0, ""), "{words}: {out}");
+        let (explanation, trace) = out.split_once("The kernel's trace").expect("both are told");
+        assert!(explanation.contains(explained), "{words}: {out}");
+        assert!(trace.contains(kernel) && trace.contains("The kernel agrees."), "{words}: {out}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::ruleset::{ChainName, Element, SetName};
 use members::Members;
 use proto::{
     id::SetId,
-    rule::{Family, PortRange},
+    rule::{Family, PortRange, Protocol},
     update::{Member, SetKind},
 };
 use std::{
@@ -50,6 +50,30 @@ pub(crate) enum StaticList {
     Nets(Vec<ipnet::IpNet>),
     /// Disjoint ranges of ports, sorted; each of one port: in `ports`, else all in `port-ranges`.
     Ports(Vec<PortRange>),
+    /// An address, its protocol and its port, sorted.
+    Ends(Vec<(IpAddr, Protocol, u16)>),
+}
+
+impl StaticList {
+    /// The name of a list with this content.
+    pub(crate) fn id(&self) -> SetId {
+        let text = |words: Vec<String>| words.join(" ").into_bytes();
+        match self {
+            Self::Nets(nets) => {
+                SetId::of_list(b"nets", &text(nets.iter().map(ToString::to_string).collect()))
+            }
+            Self::Ports(ranges) => {
+                let bytes =
+                    |range: &PortRange| [range.first.to_be_bytes(), range.last.to_be_bytes()].concat();
+                SetId::of_list(b"ports", &ranges.iter().flat_map(bytes).collect::<Vec<u8>>())
+            }
+            Self::Ends(ends) => {
+                let words =
+                    ends.iter().map(|(address, protocol, port)| format!("{address} {} {port}", protocol.0));
+                SetId::of_list(b"ends", &text(words.collect()))
+            }
+        }
+    }
 }
 
 /// What differs from the changes taken before.

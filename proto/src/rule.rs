@@ -28,6 +28,14 @@ impl Family {
             IpNet::V6(_) => Self::V6,
         }
     }
+
+    /// Bits of an address.
+    pub fn address_bits(self) -> u8 {
+        match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        }
+    }
 }
 
 /// Direction of traffic as seen by the host: `Ingress` arrives through the interface, `Egress` leaves by it.

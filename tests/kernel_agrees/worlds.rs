@@ -1,7 +1,12 @@
 //! Random worlds: resources, settings and links from small pools, so that things meet.
 
 use ipnet::IpNet;
-use proptest::{collection::vec, option, prelude::*, sample::select};
+use proptest::{
+    collection::vec,
+    option,
+    prelude::*,
+    sample::{Index, select},
+};
 use proto::{
     id::{IfName, NodeName, PolicyId, ProfileName, TierName},
     key::{Kind, ResourceKey},
@@ -54,14 +59,16 @@ pub(crate) const ADDRESSES: [&str; 28] = [
     "fd18::2",
     "fd18::3",
 ];
-const NETS: [&str; 12] = [
+const NETS: [&str; 14] = [
     "10.0.0.0/24",
+    "10.0.1.0/24",
     "10.0.0.0/15",
     "10.0.1.8/29",
     "0.0.0.0/0",
     "198.18.0.0/15",
     "192.0.2.1/32",
     "fd00::/64",
+    "fd00:1::/64",
     "fd00::/16",
     "fd00:1::8/125",
     "::/0",
@@ -309,10 +316,50 @@ fn side(with_ports: bool) -> impl Strategy<Value = SelectorSide> {
 }
 
 fn rules(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Rule<SelectorSide>>> {
-    vec(rule(), count).prop_map(|mut rules| {
+    vec(alike(), count).prop_map(|rules| {
+        let mut rules = rules.concat();
         rules.iter_mut().enumerate().for_each(|(index, rule)| rule.index = index);
         rules
     })
+}
+
+/// A rule, or a run of some that differ in a net, a port, or both and the protocol. Nets of a run are mostly of one
+/// length, and other criteria in half of them.
+fn alike() -> BoxedStrategy<Vec<Rule<SelectorSide>>> {
+    let side = || select(vec![None, Some(0), Some(1)]);
+    let protocol = option::of(select(vec![6, 17, 132]).prop_map(Protocol));
+    let values = vec((any::<Index>(), select(PORTS.to_vec()), protocol), 0..5);
+    let drawn = (rule().boxed(), any::<bool>(), select(nets_by_kind()), side(), side(), values.boxed());
+    let alike = drawn.prop_map(|(first, plain, nets, net_of, port_of, values)| {
+        let like = |(net, port, protocol): &(Index, u16, Option<Protocol>)| {
+            let mut rule = first.clone();
+            if plain {
+                (rule.family, rule.not_protocol, rule.icmp, rule.not_icmp) = (None, None, None, None);
+                (rule.source, rule.destination) = Default::default();
+            }
+            let sides = [&mut rule.source, &mut rule.destination];
+            for (at, side) in sides.into_iter().enumerate() {
+                (net_of == Some(at)).then(|| side.nets = vec![*net.get(&nets)]);
+                (port_of == Some(at)).then(|| side.ports = vec![Port::Range(PortRange::single(*port))]);
+            }
+            rule.protocol = protocol.filter(|_| port_of.is_some()).or(first.protocol);
+            rule
+        };
+        if values.is_empty() { vec![first] } else { values.iter().map(like).collect() }
+    });
+    alike.boxed()
+}
+
+/// Nets and addresses, those of a family and length together, and all together.
+fn nets_by_kind() -> Vec<Vec<IpNet>> {
+    let nets = NETS.iter().map(|net| net.parse().expect("it is spelled right"));
+    let addresses = ADDRESSES.iter().map(|text| text.parse().expect("it is spelled right"));
+    let all: Vec<IpNet> = nets.chain(addresses.map(|address: IpAddr| address.into())).collect();
+    let mut by_kind: BTreeMap<_, Vec<IpNet>> = BTreeMap::new();
+    for net in &all {
+        by_kind.entry((Family::of(net), net.prefix_len())).or_default().push(*net);
+    }
+    by_kind.into_values().filter(|nets| nets.len() > 1).chain([all]).collect()
 }
 
 fn rule() -> impl Strategy<Value = Rule<SelectorSide>> {

@@ -47,13 +47,13 @@ impl Rule {
         };
         let mut rule = Self { event, ..Self::default() };
         match Origin::parse(&comment) {
-            Some(Origin::Policy { tier, policy, direction, index }) => {
+            Some(Origin::Policy { tier, policy, direction, indexes }) => {
                 (rule.tier, rule.policy) = (Some(tier), Some(policy));
-                (rule.direction, rule.rule_index) = (Some(direction.to_string()), Some(index));
+                (rule.direction, rule.rule_index) = (Some(direction.to_string()), indexes.as_single());
             }
-            Some(Origin::Profile { profile, direction, index }) => {
+            Some(Origin::Profile { profile, direction, indexes }) => {
                 rule.profile = Some(profile);
-                (rule.direction, rule.rule_index) = (Some(direction.to_string()), Some(index));
+                (rule.direction, rule.rule_index) = (Some(direction.to_string()), indexes.as_single());
             }
             None => rule.take_end(&comment),
         }

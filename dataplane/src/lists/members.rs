@@ -84,6 +84,10 @@ impl Members {
                 let members: Vec<Member> = nets.iter().copied().map(Member::Net).collect();
                 Self::of(SetKind::Addresses, &members)
             }
+            StaticList::Ends(ends) => {
+                let member = |&(address, protocol, port)| Member::Port { address, protocol, port };
+                Self::of(SetKind::Ports, &ends.iter().map(member).collect::<Vec<_>>())
+            }
         }
     }
 

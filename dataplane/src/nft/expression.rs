@@ -235,7 +235,7 @@ impl Expressions {
             }
             Statement::SetMark { clear, set } => {
                 self.put(out, meta(libc::NFT_META_MARK));
-                self.put(out, bitwise(&(!(clear | set)).to_ne_bytes(), &set.to_ne_bytes()));
+                self.put(out, bitwise(REGISTER, &(!(clear | set)).to_ne_bytes(), &set.to_ne_bytes()));
                 let store = Expression::new(c"meta").u32(sys::NFTNL_EXPR_META_SREG, REGISTER);
                 self.put(out, store.u32(sys::NFTNL_EXPR_META_KEY, libc::NFT_META_MARK.cast_unsigned()));
             }
@@ -312,7 +312,7 @@ impl Expressions {
                 *byte = !(0xff_u8.checked_shr(bits.saturating_sub(8 * index) as u32).unwrap_or(0));
             }
             self.put(out, load(field, REGISTER));
-            self.put(out, bitwise(&mask[..network.len()], &[0; 16][..network.len()]));
+            self.put(out, bitwise(REGISTER, &mask[..network.len()], &[0; 16][..network.len()]));
             self.put(out, compare(equal, network));
         }
     }
@@ -339,13 +339,18 @@ impl Expressions {
         let mut register = NFT_REG32_00 + 2;
         for field in fields {
             self.put(out, load(*field, register));
+            if let Some(mask) = field.mask() {
+                with_value(Value::Address(mask), |mask| {
+                    self.put(out, bitwise(register, mask, &[0; 16][..mask.len()]));
+                });
+            }
             register += width(*field).div_ceil(4);
         }
     }
 
     /// Some bit of `mask` is set in register 1, or none.
     fn any_bit(&mut self, mask: u32, some: bool, out: &mut Vec<u8>) {
-        self.put(out, bitwise(&mask.to_ne_bytes(), &[0; 4]));
+        self.put(out, bitwise(REGISTER, &mask.to_ne_bytes(), &[0; 4]));
         self.put(out, compare(!some, &[0; 4]));
     }
 
@@ -377,8 +382,10 @@ fn width(field: Field) -> u32 {
     match field {
         Field::NfProto | Field::L4Proto | Field::IcmpType | Field::IcmpCode | Field::HopLimit => 1,
         Field::SourcePort | Field::DestinationPort => 2,
-        Field::SourceAddress(Family::V4) | Field::DestinationAddress(Family::V4) => 4,
-        Field::SourceAddress(Family::V6) | Field::DestinationAddress(Family::V6) => 16,
+        Field::SourceAddress(family) | Field::SourceNet(family, _) => u32::from(family.address_bits()) / 8,
+        Field::DestinationAddress(family) | Field::DestinationNet(family, _) => {
+            u32::from(family.address_bits()) / 8
+        }
     }
 }
 
@@ -388,11 +395,11 @@ fn load(field: Field, register: u32) -> Expression {
     let (base, offset) = match field {
         Field::NfProto => return meta(libc::NFT_META_NFPROTO).u32(sys::NFTNL_EXPR_META_DREG, register),
         Field::L4Proto => return meta(libc::NFT_META_L4PROTO).u32(sys::NFTNL_EXPR_META_DREG, register),
-        Field::SourceAddress(Family::V4) => (network, 12),
-        Field::DestinationAddress(Family::V4) => (network, 16),
+        Field::SourceAddress(Family::V4) | Field::SourceNet(Family::V4, _) => (network, 12),
+        Field::DestinationAddress(Family::V4) | Field::DestinationNet(Family::V4, _) => (network, 16),
         Field::HopLimit => (network, 7),
-        Field::SourceAddress(Family::V6) => (network, 8),
-        Field::DestinationAddress(Family::V6) => (network, 24),
+        Field::SourceAddress(Family::V6) | Field::SourceNet(Family::V6, _) => (network, 8),
+        Field::DestinationAddress(Family::V6) | Field::DestinationNet(Family::V6, _) => (network, 24),
         Field::SourcePort | Field::IcmpType => (transport, 0),
         Field::DestinationPort => (transport, 2),
         Field::IcmpCode => (transport, 1),
@@ -423,11 +430,11 @@ fn ct(key: i32) -> Expression {
         .u32(sys::NFTNL_EXPR_CT_DREG, REGISTER)
 }
 
-/// Register 1 `and mask xor xor`.
-fn bitwise(mask: &[u8], xor: &[u8]) -> Expression {
+/// A register `and mask xor xor`.
+fn bitwise(register: u32, mask: &[u8], xor: &[u8]) -> Expression {
     Expression::new(c"bitwise")
-        .u32(sys::NFTNL_EXPR_BITWISE_SREG, REGISTER)
-        .u32(sys::NFTNL_EXPR_BITWISE_DREG, REGISTER)
+        .u32(sys::NFTNL_EXPR_BITWISE_SREG, register)
+        .u32(sys::NFTNL_EXPR_BITWISE_DREG, register)
         .u32(sys::NFTNL_EXPR_BITWISE_LEN, mask.len() as u32)
         .data(sys::NFTNL_EXPR_BITWISE_MASK, mask)
         .data(sys::NFTNL_EXPR_BITWISE_XOR, xor)

@@ -126,13 +126,14 @@ fn snapshot(links: &[&str]) -> LinkEvent {
     }
 }
 
+/// For TCP to a port. Rules of several ports differ in more than that, so that each is a rule in the kernel too.
 fn rule(action: Action, port: u16) -> proto::rule::Rule<SetSide> {
     proto::rule::Rule {
         index: 0,
         action,
         family: None,
         protocol: Some(Protocol::TCP),
-        not_protocol: None,
+        not_protocol: Some(Protocol(140 + (port % 97) as u8)),
         icmp: None,
         not_icmp: None,
         source: SetSide::default(),

@@ -4,14 +4,13 @@
 use proto::{id::PolicyId, rule::Direction};
 use std::fmt;
 
-/// Where an nftables rule comes from, where that is a rule of the datastore. Its text is
-/// `policy <tier> <policy> <direction> <index>` or `profile <profile> <direction> <index>`; the index counts from 0
-/// in the stored list.
+/// Where an nftables rule comes from, where that is a rule of the datastore, or a run of them. Its text is
+/// `policy <tier> <policy> <direction> <indexes>` or `profile <profile> <direction> <indexes>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Origin {
-    Policy { tier: String, policy: String, direction: Direction, index: usize },
-    Profile { profile: String, direction: Direction, index: usize },
+    Policy { tier: String, policy: String, direction: Direction, indexes: Indexes },
+    Profile { profile: String, direction: Direction, indexes: Indexes },
 }
 
 impl Origin {
@@ -19,29 +18,74 @@ impl Origin {
     pub fn parse(comment: &str) -> Option<Self> {
         let words: Vec<&str> = comment.split(' ').collect();
         Some(match words.as_slice() {
-            ["policy", tier, policy, direction, index] => Self::Policy {
+            ["policy", tier, policy, direction, indexes] => Self::Policy {
                 tier: (*tier).into(),
                 policy: (*policy).into(),
                 direction: parse_direction(direction)?,
-                index: index.parse().ok()?,
+                indexes: Indexes::parse(indexes)?,
             },
-            ["profile", profile, direction, index] => Self::Profile {
+            ["profile", profile, direction, indexes] => Self::Profile {
                 profile: (*profile).into(),
                 direction: parse_direction(direction)?,
-                index: index.parse().ok()?,
+                indexes: Indexes::parse(indexes)?,
             },
             _ => return None,
         })
     }
 
     /// A rule of a policy.
-    pub fn policy(tier: &str, policy: &PolicyId, direction: Direction, index: usize) -> Self {
-        Self::Policy { tier: readable(tier), policy: readable(&policy.to_string()), direction, index }
+    pub fn policy(tier: &str, policy: &PolicyId, direction: Direction, indexes: Indexes) -> Self {
+        Self::Policy { tier: readable(tier), policy: readable(&policy.to_string()), direction, indexes }
     }
 
     /// A rule of a profile.
-    pub fn profile(profile: &str, direction: Direction, index: usize) -> Self {
-        Self::Profile { profile: readable(profile), direction, index }
+    pub fn profile(profile: &str, direction: Direction, indexes: Indexes) -> Self {
+        Self::Profile { profile: readable(profile), direction, indexes }
+    }
+
+    /// Whether this is of the other's rules, or of a run that they are part of.
+    pub fn covers(&self, other: &Self) -> bool {
+        let (mut own, mut others) = (self.clone(), other.clone());
+        let (outer, inner) = (*own.indexes_mut(), *others.indexes_mut());
+        *own.indexes_mut() = inner;
+        own == others && outer.first <= inner.first && inner.last <= outer.last
+    }
+
+    fn indexes_mut(&mut self) -> &mut Indexes {
+        let (Self::Policy { indexes, .. } | Self::Profile { indexes, .. }) = self;
+        indexes
+    }
+}
+
+/// Positions in the stored list, from 0: of one rule (`3`), or from the first to the last of a run (`3-7`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Indexes {
+    pub first: usize,
+    pub last: usize,
+}
+
+impl Indexes {
+    /// Of one rule.
+    pub fn single(index: usize) -> Self {
+        Self { first: index, last: index }
+    }
+
+    /// The index, where it is one rule's.
+    pub fn as_single(self) -> Option<usize> {
+        (self.first == self.last).then_some(self.first)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        Some(Self { first: first.parse().ok()?, last: last.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Indexes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first)?;
+        if self.first < self.last { write!(f, "-{}", self.last) } else { Ok(()) }
     }
 }
 
@@ -52,10 +96,12 @@ fn parse_direction(word: &str) -> Option<Direction> {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Policy { tier, policy, direction, index } => {
-                write!(f, "policy {tier} {policy} {direction} {index}")
+            Self::Policy { tier, policy, direction, indexes } => {
+                write!(f, "policy {tier} {policy} {direction} {indexes}")
             }
-            Self::Profile { profile, direction, index } => write!(f, "profile {profile} {direction} {index}"),
+            Self::Profile { profile, direction, indexes } => {
+                write!(f, "profile {profile} {direction} {indexes}")
+            }
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The criteria of one policy rule in one family, each as alternatives of which one has to hold. What a rule does
 //! on a match is not here.
 
-use super::draft::Draft;
+use super::{
+    draft::Draft,
+    fold::{Ends, Folded},
+};
 use crate::{
     lists::{Lists, StaticList, is_singles},
     ruleset::{Comparison, Field, SetName, Statement, Value},
@@ -16,16 +19,17 @@ use std::collections::BTreeSet;
 /// Alternatives; in each, every statement has to hold. One without statements always holds.
 pub(super) type Criterion = Vec<Vec<Statement>>;
 
-/// The criteria of a rule in a family, all of which have to hold, cheap ones first; `None` where the rule is left
-/// out for the family (semantics §3.4) or can never match in it.
+/// The criteria of a rule or run in a family, all of which have to hold, cheap ones first; `None` where it is left out
+/// for the family (semantics §3.4) or can never match in it.
 ///
 /// Alternatives made of single statements are not made disjoint here: see [`disjoint`].
 pub(super) fn criteria(
-    rule: &Rule<SetSide>,
+    folded: &Folded<'_>,
     family: Family,
     lists: &Lists,
     draft: &mut Draft,
 ) -> Option<Vec<Criterion>> {
+    let rule = folded.rule.as_ref();
     if !families(rule).contains(&family) {
         return None;
     }
@@ -37,6 +41,9 @@ pub(super) fn criteria(
         let mut side_criteria = Side { family, direction, lists, draft, criteria: &mut criteria };
         side_criteria.addresses(side)?;
         side_criteria.ports(side);
+    }
+    if let Some(ends) = &folded.ends {
+        criteria.push(ends_criterion(ends, family, draft)?);
     }
     criteria.sort_by_key(cost);
     Some(criteria)
@@ -157,7 +164,8 @@ fn narrow(allowed: &mut Option<Vec<Protocol>>, to: &[Protocol]) {
     }
 }
 
-fn names_ports(side: &SetSide) -> bool {
+/// Whether a side says anything of ports.
+pub(super) fn names_ports(side: &SetSide) -> bool {
     !(side.ports.is_empty()
         && side.named_ports.is_empty()
         && side.not_ports.is_empty()
@@ -180,6 +188,35 @@ fn address(side: Direction, family: Family) -> Field {
         Direction::Ingress => Field::SourceAddress(family),
         Direction::Egress => Field::DestinationAddress(family),
     }
+}
+
+fn port(side: Direction) -> Field {
+    match side {
+        Direction::Ingress => Field::SourcePort,
+        Direction::Egress => Field::DestinationPort,
+    }
+}
+
+/// The lookups of what the rules of a run differ in; `None` where none of them is for the family.
+fn ends_criterion(ends: &Ends, family: Family, draft: &mut Draft) -> Option<Criterion> {
+    let lookup = |(&(_, bits), list): (&(Family, u8), &StaticList)| {
+        let list = draft.uses_static(list.clone());
+        let mut fields = vec![match ends.address {
+            side if bits == family.address_bits() => address(side, family),
+            Direction::Ingress => Field::SourceNet(family, bits),
+            Direction::Egress => Field::DestinationNet(family, bits),
+        }];
+        let set = match ends.port {
+            None => SetName::Hosts(family),
+            Some(side) => {
+                fields.extend([Field::L4Proto, port(side)]);
+                SetName::NamedPorts(family)
+            }
+        };
+        vec![Statement::Lookup { list, fields, set, present: true }]
+    };
+    let lists = ends.lists.iter().filter(|((of, _), _)| *of == family);
+    Some(lists.map(lookup).collect()).filter(|criterion: &Criterion| !criterion.is_empty())
 }
 
 /// Whether the address of a side (see [`Side`]) is, or is not, in a net.
@@ -214,10 +251,7 @@ impl Side<'_> {
     }
 
     fn port(&self) -> Field {
-        match self.direction {
-            Direction::Ingress => Field::SourcePort,
-            Direction::Egress => Field::DestinationPort,
-        }
+        port(self.direction)
     }
 
     fn addresses(&mut self, side: &SetSide) -> Option<()> {
@@ -266,7 +300,7 @@ impl Side<'_> {
     }
 
     fn named_lookup(&mut self, list: SetId, present: bool) -> Statement {
-        self.draft.uses_list(list, None);
+        self.draft.uses_list(list);
         let fields = vec![self.address(), Field::L4Proto, self.port()];
         Statement::Lookup { list, fields, set: SetName::NamedPorts(self.family), present }
     }
@@ -279,7 +313,7 @@ pub(super) fn set_lookups(
     (present, lists): (bool, &Lists),
     draft: &mut Draft,
 ) -> Vec<Statement> {
-    draft.uses_list(list, None);
+    draft.uses_list(list);
     let mut sets = vec![SetName::Hosts(family)];
     if lists.shape(list).has_nets(family) {
         sets.push(SetName::Nets(family));
@@ -317,10 +351,7 @@ pub(super) fn nets_statements(
     if let [net] = nets {
         statements.push(in_net(*net, field, wanted));
     } else if let Some(family) = nets.first().map(Family::of) {
-        let content: Vec<u8> =
-            nets.iter().flat_map(|net| net.to_string().into_bytes().into_iter().chain(*b" ")).collect();
-        let list = SetId::of_list(b"nets", &content);
-        draft.uses_list(list, Some(StaticList::Nets(nets.to_vec())));
+        let list = draft.uses_static(StaticList::Nets(nets.to_vec()));
         let sets = [(SetName::Hosts(family), true), (SetName::Nets(family), false)];
         for (set, _) in sets.into_iter().filter(|(_, host)| nets.iter().any(|net| is_host(net) == *host)) {
             statements.push(Statement::Lookup { list, fields: vec![field], set, present: wanted });
@@ -350,10 +381,8 @@ pub(super) fn port_statement(
             } else {
                 ranges
             };
-            let bytes = |range: &PortRange| [range.first.to_be_bytes(), range.last.to_be_bytes()].concat();
-            let list = SetId::of_list(b"ports", &ranges.iter().flat_map(bytes).collect::<Vec<u8>>());
             let set = if is_singles(&ranges) { SetName::Ports } else { SetName::PortRanges };
-            draft.uses_list(list, Some(StaticList::Ports(ranges)));
+            let list = draft.uses_static(StaticList::Ports(ranges));
             Statement::Lookup { list, fields: vec![field], set, present: wanted }
         }
     })

@@ -62,8 +62,15 @@ impl Draft {
         name
     }
 
-    /// Notes that a rule looks a list up; `content` is given for one that rules spell out.
-    pub(super) fn uses_list(&mut self, id: SetId, content: Option<StaticList>) {
-        self.lists.entry(id).or_insert(content);
+    /// Notes that a rule looks up a list that changes by itself.
+    pub(super) fn uses_list(&mut self, id: SetId) {
+        self.lists.entry(id).or_insert(None);
+    }
+
+    /// Notes that a rule looks up a list that rules spell out.
+    pub(super) fn uses_static(&mut self, content: StaticList) -> SetId {
+        let id = content.id();
+        self.lists.entry(id).or_insert(Some(content));
+        id
     }
 }

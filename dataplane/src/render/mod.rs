@@ -11,7 +11,8 @@
 //! | `endpoint` | a host endpoint's chains; failsafes, essential ICMPv6 |
 //! | `workload` | local workloads: who has which link, their chains and stages |
 //! | `policy` | chains of policies, tiers and profiles |
-//! | `rule`, `criterion` | one policy rule as nftables rules |
+//! | `fold` | runs of policy rules that differ only in values |
+//! | `rule`, `criterion` | one policy rule, or a run, as nftables rules |
 //! | `shared` | what all rules of a policy have in common |
 //! | [`log_name`] | what an NFLOG rule says of itself |
 //! | [`comment`] | which rule of which policy an nftables rule stands for |
@@ -23,6 +24,7 @@ mod criterion;
 mod draft;
 mod encapsulation;
 mod endpoint;
+mod fold;
 mod graph;
 pub mod log_name;
 mod policy;

@@ -5,6 +5,7 @@ use super::{
     base::Marks,
     comment::{self, Origin},
     draft::Draft,
+    fold::fold,
     rule::{self, Context},
     shared::Shared,
     spec::{Spec, StageKind, TierSpec},
@@ -137,9 +138,9 @@ impl Inputs {
         let Some(policy) = self.policies.get(id) else { return };
         let actions = self.actions(kind);
         let context = self.context(&actions, lists);
-        for one in rules(policy, direction) {
-            let origin = Origin::policy(policy.tier.as_str(), id, direction, one.index);
-            rule::render(one, &origin.to_string().into(), context, draft);
+        for one in fold(rules(policy, direction), |action| rule::tells(&self.settings, action)) {
+            let origin = Origin::policy(policy.tier.as_str(), id, direction, one.indexes());
+            rule::render(&one, &origin.to_string().into(), context, draft);
         }
     }
 
@@ -216,9 +217,9 @@ impl Inputs {
         let Some(profile) = self.profiles.get(name) else { return draft };
         let actions = self.actions(kind);
         let context = self.context(&actions, lists);
-        for one in profile_rules(profile, direction) {
-            let origin = Origin::profile(name.as_str(), direction, one.index);
-            rule::render(one, &origin.to_string().into(), context, &mut draft);
+        for one in fold(profile_rules(profile, direction), |action| rule::tells(&self.settings, action)) {
+            let origin = Origin::profile(name.as_str(), direction, one.indexes());
+            rule::render(&one, &origin.to_string().into(), context, &mut draft);
         }
         draft
     }

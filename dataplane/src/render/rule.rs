@@ -3,6 +3,7 @@
 use super::{
     criterion::{Criterion, byte, criteria, disjoint, needs_family},
     draft::Draft,
+    fold::Folded,
     log_name::{self, Cause},
 };
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     ruleset::{self, Field, Statement, Verdict},
 };
 use proto::{
-    rule::{Action, Family, Rule, SetSide},
+    rule::{Action, Family},
     settings::Settings,
 };
 use std::sync::Arc;
@@ -69,20 +70,31 @@ fn allowance(context: Context<'_>, comment: &str) -> Vec<Statement> {
     told.into_iter().chain(context.allow.iter().cloned()).collect()
 }
 
+/// Whether each rule with this action tells of itself, so that it can be in no run.
+pub(super) fn tells(settings: &Settings, action: Action) -> bool {
+    match action {
+        Action::Allow => settings.packet_log.allowed.is_some(),
+        Action::Deny => settings.packet_log.denied.is_some(),
+        Action::Pass => false,
+        Action::Log => true,
+    }
+}
+
 fn nflog(group: u16, cause: Cause, comment: &str) -> Statement {
     Statement::Nflog { group, prefix: log_name::prefix(cause, comment).into() }
 }
 
-/// Appends the nftables rules that stand for a policy or profile rule: none where it can never match, one, or
-/// several that are alternatives of each other.
-pub(super) fn render(rule: &Rule<SetSide>, comment: &Arc<str>, context: Context<'_>, draft: &mut Draft) {
+/// Appends the nftables rules that stand for a policy or profile rule, or a run of them: none where it can never match,
+/// one, or several that are alternatives of each other.
+pub(super) fn render(folded: &Folded<'_>, comment: &Arc<str>, context: Context<'_>, draft: &mut Draft) {
+    let rule = folded.rule.as_ref();
     let families = context.settings.families();
     let bodies: Vec<(Family, Vec<Criterion>)> = families
         .iter()
         .filter_map(|&family| {
             // Lists count as used only where the rule is not left out for the family.
             let mut uses = Draft::default();
-            let body = criteria(rule, family, context.lists, &mut uses)?;
+            let body = criteria(folded, family, context.lists, &mut uses)?;
             draft.lists.extend(uses.lists);
             Some((family, body))
         })

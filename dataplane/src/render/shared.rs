@@ -95,9 +95,11 @@ impl Needed {
             };
             for field in fields {
                 match field {
-                    Field::SourceAddress(_) | Field::DestinationAddress(_) | Field::HopLimit => {
-                        needed.family = true;
-                    }
+                    Field::SourceAddress(_)
+                    | Field::DestinationAddress(_)
+                    | Field::SourceNet(..)
+                    | Field::DestinationNet(..)
+                    | Field::HopLimit => needed.family = true,
                     Field::IcmpType | Field::IcmpCode => needed.protocol = true,
                     Field::NfProto | Field::L4Proto | Field::SourcePort | Field::DestinationPort => {}
                 }

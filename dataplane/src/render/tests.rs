@@ -2,6 +2,7 @@
 //! judge of `proto::judge` does.
 
 mod established;
+mod fold;
 mod incremental;
 mod interpreter;
 mod kernel;

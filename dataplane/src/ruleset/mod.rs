@@ -12,7 +12,13 @@ use proto::{
     id::{IfName, SetId},
     rule::{Direction, Family, PortRange, Protocol},
 };
-use std::{borrow::Borrow, collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+use std::{
+    borrow::Borrow,
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 /// The table, of family inet, that is ours and the only one that we write.
 pub const TABLE: &str = "portcullis";
@@ -175,6 +181,9 @@ pub enum Field {
     /// `ip saddr`, `ip6 saddr`. The rule has matched the family before.
     SourceAddress(Family),
     DestinationAddress(Family),
+    /// The first bits of such an address, so many, and zeros. Only in a lookup.
+    SourceNet(Family, u8),
+    DestinationNet(Family, u8),
     /// `th sport`: 2 bytes. The rule has matched the protocol before.
     SourcePort,
     DestinationPort,
@@ -183,6 +192,18 @@ pub enum Field {
     IcmpCode,
     /// `ip6 hoplimit`.
     HopLimit,
+}
+
+impl Field {
+    /// What an address is masked with, where only its first bits count.
+    pub(crate) fn mask(self) -> Option<IpAddr> {
+        let (Self::SourceNet(family, bits) | Self::DestinationNet(family, bits)) = self else { return None };
+        let others = family.address_bits().saturating_sub(bits).into();
+        Some(match family {
+            Family::V4 => Ipv4Addr::from_bits(u32::MAX.checked_shl(others).unwrap_or(0)).into(),
+            Family::V6 => Ipv6Addr::from_bits(u128::MAX.checked_shl(others).unwrap_or(0)).into(),
+        })
+    }
 }
 
 /// How a field is compared.

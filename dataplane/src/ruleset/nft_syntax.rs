@@ -161,17 +161,18 @@ impl Display for Field {
         f.write_str(match self {
             Self::NfProto => "meta nfproto",
             Self::L4Proto => "meta l4proto",
-            Self::SourceAddress(Family::V4) => "ip saddr",
-            Self::SourceAddress(Family::V6) => "ip6 saddr",
-            Self::DestinationAddress(Family::V4) => "ip daddr",
-            Self::DestinationAddress(Family::V6) => "ip6 daddr",
+            Self::SourceAddress(Family::V4) | Self::SourceNet(Family::V4, _) => "ip saddr",
+            Self::SourceAddress(Family::V6) | Self::SourceNet(Family::V6, _) => "ip6 saddr",
+            Self::DestinationAddress(Family::V4) | Self::DestinationNet(Family::V4, _) => "ip daddr",
+            Self::DestinationAddress(Family::V6) | Self::DestinationNet(Family::V6, _) => "ip6 daddr",
             Self::SourcePort => "th sport",
             Self::DestinationPort => "th dport",
             // Which of icmp and icmpv6 only the rule knows.
             Self::IcmpType => "@th,0,8",
             Self::IcmpCode => "@th,8,8",
             Self::HopLimit => "ip6 hoplimit",
-        })
+        })?;
+        self.mask().map_or(Ok(()), |mask| write!(f, " & {mask}"))
     }
 }
 

@@ -1,12 +1,13 @@
 //! The explanation beside the kernel's account of the same packet, stage by stage: which rules matched, what decided,
 //! what became of the packet. Pure.
 //!
-//! A stage is found by its name, which is that of a base chain. What decides is named by the comment of its rule.
+//! A stage is found by its name, which is that of a base chain. What decides is named by the comment of its rule, which
+//! may stand for a run of policy rules.
 
 use crate::evaluate::words;
 use dataplane::{
     nft::trace::{End, Met, Visit},
-    render::comment::{Origin, readable},
+    render::comment::{Indexes, Origin, readable},
     ruleset::{Statement, Verdict as RuleVerdict},
 };
 use proto::{
@@ -27,6 +28,21 @@ pub(super) struct Told {
     pub(super) verdict: Verdict,
     /// Chain and handle of the rule that decided, where the kernel told.
     pub(super) place: Option<(String, u64)>,
+}
+
+impl Told {
+    /// Whether the kernel tells this of what is explained so.
+    fn agrees_with(&self, explained: &Self) -> bool {
+        let same_rules = self.matched.len() == explained.matched.len()
+            && self.matched.iter().zip(&explained.matched).all(|(kernel, rule)| stands_for(kernel, rule));
+        same_rules && stands_for(&self.by, &explained.by) && self.verdict == explained.verdict
+    }
+}
+
+/// Whether a comment in the kernel is that of a rule, or of a run that the rule is part of.
+fn stands_for(comment: &str, rule: &str) -> bool {
+    let covers = || Some(Origin::parse(comment)?.covers(&Origin::parse(rule)?));
+    comment == rule || covers() == Some(true)
 }
 
 /// A stage, as both sides tell it; `None` where one does not know of it.
@@ -79,10 +95,10 @@ fn place(stage: &StageTrial, visits: &[Visit]) -> Option<usize> {
 fn row(stage: &StageTrial, visit: Option<&Visit>) -> Row {
     let kernel = visit.map(told_by_kernel);
     let names = deciders(stage);
-    let by = kernel.as_ref().map(|told| told.by.clone()).filter(|by| names.contains(by));
+    let by = kernel.as_ref().and_then(|told| names.iter().find(|name| stands_for(&told.by, name)));
     let explained = Told {
         matched: stage.steps.iter().filter_map(matched).collect(),
-        by: by.or(names.first().cloned()).unwrap_or_default(),
+        by: by.or(names.first()).cloned().unwrap_or_default(),
         verdict: match stage.outcome {
             Outcome::Passes | Outcome::AllowsLater => Verdict::Passed,
             Outcome::Drops => Verdict::Dropped,
@@ -91,7 +107,7 @@ fn row(stage: &StageTrial, visit: Option<&Visit>) -> Row {
         place: None,
     };
     let agrees = match &kernel {
-        Some(told) => Told { place: None, ..told.clone() } == explained,
+        Some(told) => told.agrees_with(&explained),
         // There is no base chain where no endpoint judges.
         None => explained.verdict == Verdict::Passed && stage.governor == Governor::None,
     };
@@ -137,10 +153,10 @@ fn matched(step: &Step) -> Option<String> {
 fn rule(rule: &RuleRef) -> String {
     match rule {
         RuleRef::Policy { tier, policy, direction, index } => {
-            Origin::policy(tier.as_str(), policy, *direction, *index).to_string()
+            Origin::policy(tier.as_str(), policy, *direction, Indexes::single(*index)).to_string()
         }
         RuleRef::Profile { profile, direction, index } => {
-            Origin::profile(profile.as_str(), *direction, *index).to_string()
+            Origin::profile(profile.as_str(), *direction, Indexes::single(*index)).to_string()
         }
     }
 }

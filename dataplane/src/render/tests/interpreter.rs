@@ -237,8 +237,12 @@ impl<'a> Kernel<'a> {
             }
             (SetName::NamedPorts(family), [field, Field::L4Proto, at]) => {
                 let address = address(*field, family, packet);
-                let port = port(*at, packet);
                 let protocol = packet.protocol;
+                if !protocol.has_ports() {
+                    // What is read in the port's place means nothing; the protocol beside it is in no such list.
+                    return false;
+                }
+                let port = port(*at, packet);
                 self.elements.contains(&Element::NamedPort { list, address, protocol, port })
             }
             _ => panic!("{set:?} has no key {fields:?}"),
@@ -270,8 +274,14 @@ fn address(field: Field, family: Family, packet: &Packet) -> IpAddr {
     match field {
         Field::SourceAddress(of) if of == family => packet.source,
         Field::DestinationAddress(of) if of == family => packet.destination,
+        Field::SourceNet(of, bits) if of == family => first_bits(packet.source, bits),
+        Field::DestinationNet(of, bits) if of == family => first_bits(packet.destination, bits),
         _ => panic!("{field:?} is no address of {family:?}"),
     }
+}
+
+fn first_bits(address: IpAddr, bits: u8) -> IpAddr {
+    IpNet::new(address, bits).expect("no more bits than an address has").network()
 }
 
 fn port(field: Field, packet: &Packet) -> u16 {
@@ -300,6 +310,7 @@ fn matches(field: Field, comparison: &Comparison, packet: &Packet) -> bool {
             assert_eq!(packet.family(), Family::V6, "a hop limit is read before the family is known");
             Value::Byte(packet.hop_limit)
         }
+        Field::SourceNet(..) | Field::DestinationNet(..) => panic!("{field:?} is only looked up"),
     };
     match (comparison, value) {
         (Comparison::Value(wanted, equal), value) => {

@@ -1,6 +1,9 @@
 //! One policy rule as nftables rules, as text.
 
-use super::super::{Renderer, comment::Origin};
+use super::super::{
+    Renderer,
+    comment::{Indexes, Origin},
+};
 use crate::ruleset::{self, Ruleset};
 use proto::{
     id::{HostEndpointName, IfName, PolicyId, SetId, TierName},
@@ -10,7 +13,7 @@ use proto::{
 };
 use std::sync::Arc;
 
-fn rule(action: Action) -> Rule<SetSide> {
+pub(super) fn rule(action: Action) -> Rule<SetSide> {
     Rule {
         index: 3,
         action,
@@ -24,11 +27,11 @@ fn rule(action: Action) -> Rule<SetSide> {
     }
 }
 
-fn allow() -> Rule<SetSide> {
+pub(super) fn allow() -> Rule<SetSide> {
     rule(Action::Allow)
 }
 
-fn nets(text: &str) -> Vec<ipnet::IpNet> {
+pub(super) fn nets(text: &str) -> Vec<ipnet::IpNet> {
     text.split_whitespace().map(|net| net.parse().unwrap()).collect()
 }
 
@@ -40,7 +43,7 @@ fn ports(text: &str) -> Vec<PortRange> {
     text.split_whitespace().map(port).collect()
 }
 
-fn tcp(source: SetSide, destination: SetSide) -> Rule<SetSide> {
+pub(super) fn tcp(source: SetSide, destination: SetSide) -> Rule<SetSide> {
     Rule { protocol: Some(Protocol::TCP), source, destination, ..allow() }
 }
 
@@ -48,16 +51,16 @@ fn from(source: SetSide) -> Rule<SetSide> {
     Rule { source, ..allow() }
 }
 
-fn to_ports(text: &str) -> SetSide {
+pub(super) fn to_ports(text: &str) -> SetSide {
     SetSide { ports: ports(text), ..SetSide::default() }
 }
 
-fn icmp(icmp_type: u8, code: Option<u8>) -> Option<IcmpMatch> {
+pub(super) fn icmp(icmp_type: u8, code: Option<u8>) -> Option<IcmpMatch> {
     Some(IcmpMatch { icmp_type, code })
 }
 
 /// A renderer with one link and one policy of these rules. Set 1 has hosts, set 2 also nets of IPv4.
-fn renderer(settings: Settings, rules: Vec<Rule<SetSide>>) -> Renderer {
+pub(super) fn renderer(settings: Settings, rules: Vec<Rule<SetSide>>) -> Renderer {
     let id = PolicyId::global("default.p");
     let tier = Tier {
         name: TierName::from("default"),
@@ -99,12 +102,12 @@ fn rendered(settings: Settings, rule: Rule<SetSide>) -> Vec<String> {
 }
 
 /// The rules of the chain whose name begins so.
-fn rules_of<'a>(ruleset: &'a Ruleset, name: &str) -> &'a [ruleset::Rule] {
+pub(super) fn rules_of<'a>(ruleset: &'a Ruleset, name: &str) -> &'a [ruleset::Rule] {
     let chain = ruleset.chains.iter().find(|(chain, _)| chain.as_str().starts_with(name));
     chain.map_or(&[], |(_, chain)| &chain.rules)
 }
 
-fn texts(rules: &[ruleset::Rule]) -> Vec<String> {
+pub(super) fn texts(rules: &[ruleset::Rule]) -> Vec<String> {
     let text = |rule: &ruleset::Rule| {
         let text = ruleset::Rule { comment: "".into(), ..rule.clone() }.to_string();
         let words = text.split(' ').map(|word| match word.strip_prefix("0x") {
@@ -384,10 +387,10 @@ fn settings_decide_how_deny_ends_and_whether_there_is_ipv6() {
 #[test]
 fn a_comment_leads_back_to_the_rule() {
     let id = PolicyId::namespaced("shop", "default.cart");
-    let origin = Origin::policy("default", &id, proto::rule::Direction::Egress, 12);
+    let origin = Origin::policy("default", &id, proto::rule::Direction::Egress, Indexes::single(12));
     assert_eq!(origin.to_string(), "policy default shop/default.cart egress 12");
     assert_eq!(Origin::parse(&origin.to_string()), Some(origin));
-    let odd = Origin::profile("a \"b\"", proto::rule::Direction::Ingress, 0);
+    let odd = Origin::profile("a \"b\"", proto::rule::Direction::Ingress, Indexes::single(0));
     assert_eq!(odd.to_string(), "profile a__b_ ingress 0");
     assert_eq!(Origin::parse(&odd.to_string()), Some(odd));
     for other in ["", "invalid", "policy default", "policy a b sideways 1", "policy a b egress one"] {
@@ -412,9 +415,9 @@ fn what_all_rules_of_a_policy_look_at_is_looked_at_once() {
         ),
         (
             "protocol, family and net",
-            vec![web(), tcp(side("10.0.0.0/8"), to_ports("443"))],
+            vec![web(), tcp(side("10.0.0.0/8"), to_ports("443-444"))],
             "meta l4proto tcp meta nfproto ipv4 ip saddr 10.0.0.0/8 jump",
-            &["th dport 80 accept", "th dport 443 accept"],
+            &["th dport 80 accept", "th dport 443-444 accept"],
         ),
         (
             "the family stays where nft(8) needs it to name an address",

@@ -195,8 +195,30 @@ fn protocol_number() -> impl Strategy<Value = Protocol> {
     protocol()
 }
 
+/// A rule, or some that differ in a net, a port, or both and the protocol.
+fn alike() -> BoxedStrategy<Vec<Rule<SetSide>>> {
+    let side = || select(vec![None, Some(0), Some(1)]);
+    let values = vec((net(), port_range(), option::of(select(vec![6, 17, 132]).prop_map(Protocol))), 0..4);
+    let drawn = (rule().boxed(), side(), side(), values.boxed());
+    let alike = drawn.prop_map(|(first, net_of, port_of, values)| {
+        let like = |(net, port, protocol): &(IpNet, PortRange, Option<Protocol>)| {
+            let mut rule = first.clone();
+            let sides = [&mut rule.source, &mut rule.destination];
+            for (at, side) in sides.into_iter().enumerate() {
+                (net_of == Some(at)).then(|| side.nets = vec![*net]);
+                (port_of == Some(at)).then(|| side.ports = vec![*port]);
+            }
+            rule.protocol = protocol.filter(|_| port_of.is_some()).or(rule.protocol);
+            rule
+        };
+        if values.is_empty() { vec![first] } else { values.iter().map(like).collect() }
+    });
+    alike.boxed()
+}
+
 fn rules() -> impl Strategy<Value = Vec<Rule<SetSide>>> {
-    vec(rule(), 0..5).prop_map(|mut rules| {
+    vec(alike(), 0..5).prop_map(|rules| {
+        let mut rules = rules.concat();
         rules.iter_mut().enumerate().for_each(|(index, rule)| rule.index = index);
         rules
     })

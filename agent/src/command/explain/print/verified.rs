@@ -52,11 +52,11 @@ impl Verified {
     }
 }
 
-/// The stage, whose view, and what it says.
+/// The stage, whose view, and what it says. Where both agree, the kernel's words count: its rule may stand for a run.
 fn lines(row: &Row) -> Vec<(String, &'static str, String)> {
     let stage = row.stage.clone();
     match (&row.explained, &row.kernel) {
-        (Some(told), Some(_)) if row.agrees => vec![(stage, "both", said(told))],
+        (Some(_), Some(told)) if row.agrees => vec![(stage, "both", said(told))],
         (explained, kernel) => {
             let mut lines = Vec::new();
             for (who, told) in [("explained", explained), ("kernel", kernel)] {
