@@ -8,10 +8,7 @@
 //! the packet's address is cut; and such a net together with a port, where the protocols may differ too. There are never
 //! more elements than there were rules. Nothing is rendered here.
 
-use super::{
-    comment::Indexes,
-    criterion::{families, names_ports},
-};
+use super::{comment::Indexes, criterion::names_ports};
 use crate::lists::StaticList;
 use ipnet::IpNet;
 use proto::rule::{Action, Direction, Family, Rule, SetSide};
@@ -134,10 +131,8 @@ impl Difference {
             let side = side(rule, direction);
             side.named_ports.is_empty() && matches!(side.ports.as_slice(), [port] if port.first == port.last)
         };
-        let net = |direction| match side(rule, direction).nets.as_slice() {
-            [net] => net.prefix_len() > 0 && families(rule) == [Family::of(net)],
-            _ => false,
-        };
+        // A net of a family in which the rule never matches does no harm: that family is left out for the run too.
+        let net = |direction| matches!(side(rule, direction).nets.as_slice(), [net] if net.prefix_len() > 0);
         // Other ports would have to be asked for in each protocol.
         let protocol = |port_of: Direction| {
             let only = !self.protocol || !names_ports(side(rule, port_of.opposite()));
