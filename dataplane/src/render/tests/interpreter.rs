@@ -90,6 +90,9 @@ impl<'a> Kernel<'a> {
             match element {
                 Element::Host(list, address) => drop(kernel.hosts.insert((*list, *address))),
                 Element::Net(list, net) => kernel.nets.entry(*list).or_default().push(*net),
+                Element::NamedPort { protocol, .. } => {
+                    assert!(protocol.has_ports(), "{element}: what is read in the port's place is none");
+                }
                 _ => {}
             }
             kernel.elements.insert(element);
