@@ -128,10 +128,36 @@ impl Isolation {
                     [element] => element,
                     elements => elements.iter().find(named)?,
                 };
-                self.elements.insert((*set, element.clone())).then(|| why("the list without that element"))
+                let list = (*set, element.list()?);
+                if self.elements.contains(&(*set, element.clone())) {
+                    return None;
+                }
+                let stand_in = self.isolate_wider(list, plan, model)?;
+                self.elements.insert((*set, element.clone()));
+                Some(why(stand_in))
             }
             _ => None,
         }
+    }
+
+    /// What stands in for a list that loses an element: itself, and something for each new chain with rules that would
+    /// allow more by that. `None` where one in force would.
+    fn isolate_wider(&mut self, list: (SetName, SetId), plan: &Plan, model: &Model) -> Option<&'static str> {
+        let mut in_force = model.iter().filter(|(name, _)| !plan.chains.contains_key(*name));
+        if in_force.any(|(_, known)| wider_without(&known.chain, list).is_some()) {
+            return None;
+        }
+        let mut stand_in = "the list without that element";
+        for (name, planned) in &plan.chains {
+            let mut chain = planned.as_ref().map(|planned| planned.chain.clone());
+            while let Some(tried) = chain
+                && let Some(place) = wider_without(&tried, list)
+            {
+                stand_in = self.isolate_chain(name, tried, Some(place), model)?;
+                chain = self.chains.get(name).and_then(|stand_in| stand_in.chain.clone());
+            }
+        }
+        Some(stand_in)
     }
 
     fn isolate_chain(
@@ -174,10 +200,7 @@ pub(super) fn without(chain: &Chain, at: usize) -> Arc<Chain> {
         return Arc::new(chain);
     }
     let rule = chain.rules.remove(at);
-    let denies = rule.statements.iter().any(|statement| {
-        use Verdict::{Drop, Goto, Jump, Reject};
-        matches!(statement, Statement::Verdict(Drop | Reject | Jump(_) | Goto(_)))
-    });
+    let denies = may_deny(&rule);
     let tells = |statement: &Statement| matches!(statement, Statement::Log(_) | Statement::Nflog { .. });
     let stand_in = match chain.base {
         None => Some(vec![Statement::Verdict(Verdict::Drop)]),
@@ -192,6 +215,27 @@ pub(super) fn without(chain: &Chain, at: usize) -> Arc<Chain> {
         chain.rules.insert(at, Rule { statements, comment });
     }
     Arc::new(chain)
+}
+
+/// Whether a rule denies, or leads to where it may be denied.
+fn may_deny(rule: &Rule) -> bool {
+    use Verdict::{Drop, Goto, Jump, Reject};
+    rule.statements
+        .iter()
+        .any(|statement| matches!(statement, Statement::Verdict(Drop | Reject | Jump(_) | Goto(_))))
+}
+
+/// The first rule that allows more where a list misses an element: it denies what is in the list, or allows what is not.
+fn wider_without(chain: &Chain, missing: (SetName, SetId)) -> Option<usize> {
+    chain.rules.iter().position(|rule| {
+        let is_wider = |statement: &Statement| match statement {
+            Statement::Lookup { list, set, present, .. } => {
+                (*set, *list) == missing && *present == may_deny(rule)
+            }
+            _ => false,
+        };
+        rule.statements.iter().any(is_wider)
+    })
 }
 
 /// All chains of the model that `chain` leads to.

@@ -183,6 +183,58 @@ fn a_refused_member_is_left_out_of_its_list() {
     assert!(world.isolation_is_empty(), "gone from the datastore, forgotten");
 }
 
+/// Rules on ports that differ in the port only, so that they are one lookup.
+fn folded(action: Action, ports: &[u16]) -> Update {
+    let same = |port: &u16| proto::rule::Rule { not_protocol: None, ..rule(action, *port) };
+    let ingress = ports.iter().map(same).chain([rule(Action::Allow, 22)]).collect();
+    new_policy(ingress)
+}
+
+fn new_policy(ingress: Vec<proto::rule::Rule<SetSide>>) -> Update {
+    let policy = Policy { tier: TierName::new("default"), ingress, egress: vec![] };
+    Update::Policy(PolicyId::global("new"), Arc::new(policy))
+}
+
+#[test]
+fn a_list_that_misses_an_element_allows_no_more() {
+    let refuse_666: fn(&Element) -> bool = |element| matches!(element, Element::Port(_, 666));
+    let start = |action, ports: &[u16]| {
+        let mut world = World::started(web(), &["eth0"]);
+        world.kernel.refuse_element = Some(refuse_666);
+        world.update(vec![folded(action, ports), named("a", "eth0", &["new", "web"])]);
+        world
+    };
+    let allowing = start(Action::Allow, &[80, 666, 8080]);
+    let text = allowing.kernel.ruleset().to_string();
+    assert!(allowing.policy("new").unwrap().contains("@ports accept"), "{text}");
+    assert!(text.contains(" . 8080,") && !text.contains(" . 666,"), "{text}");
+
+    let mut denying = start(Action::Deny, &[80, 666, 8080]);
+    let chain = denying.policy("new").unwrap();
+    assert!(chain.starts_with("drop comment \"in place of a refused rule: policy default new"), "{chain}");
+    assert_eq!(denying.errors().len(), 1, "{:?}", denying.errors());
+
+    denying.update(vec![folded(Action::Deny, &[80, 8080])]);
+    let sound = denying.policy("new").unwrap();
+    assert!(sound.contains("@ports drop") && denying.isolation_is_empty(), "{sound}");
+    denying.update(vec![folded(Action::Deny, &[80, 8080, 666])]);
+    assert_eq!(denying.policy("new").unwrap(), sound, "its previous version stays in force");
+
+    // Allowing what is not in the list, in two rules.
+    let but = |first: u16| {
+        let not_ports = [80, 666, 8080].map(PortRange::single).to_vec();
+        let mut rule = rule(Action::Allow, first);
+        (rule.destination.ports, rule.destination.not_ports) = (vec![], not_ports);
+        rule
+    };
+    let mut excepting = World::started(web(), &["eth0"]);
+    excepting.kernel.refuse_element = Some(refuse_666);
+    let rules = vec![but(1), but(2), rule(Action::Allow, 22)];
+    excepting.update(vec![new_policy(rules), named("a", "eth0", &["new", "web"])]);
+    let chain = excepting.policy("new").unwrap();
+    assert!(!chain.contains("@ports") && chain.contains("th dport 22 accept"), "{chain}");
+}
+
 #[test]
 fn what_can_not_be_left_out_leaves_the_previous_ruleset_in_force() {
     let mut world = World::started(web(), &["eth0"]);
