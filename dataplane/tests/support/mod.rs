@@ -210,6 +210,17 @@ pub fn every_statement() -> Vec<(&'static str, Vec<Statement>)> {
             ("ports", vec![l4(Protocol::SCTP, true), range(Field::SourcePort, 1024, 2048, equal)]),
             ("host list", vec![v4(), lookup(&[saddr(Family::V4)], SetName::Hosts(Family::V4), equal)]),
             ("host list 6", vec![v6(), lookup(&[daddr(Family::V6)], SetName::Hosts(Family::V6), equal)]),
+            (
+                "cut address",
+                vec![v4(), lookup(&[Field::SourceNet(Family::V4, 25)], SetName::Hosts(Family::V4), equal)],
+            ),
+            (
+                "cut address 6",
+                vec![
+                    v6(),
+                    lookup(&[Field::DestinationNet(Family::V6, 33)], SetName::Hosts(Family::V6), equal),
+                ],
+            ),
             ("net list", vec![v4(), lookup(&[daddr(Family::V4)], SetName::Nets(Family::V4), equal)]),
             ("net list 6", vec![v6(), lookup(&[saddr(Family::V6)], SetName::Nets(Family::V6), equal)]),
             (
