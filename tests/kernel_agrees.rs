@@ -258,8 +258,9 @@ impl Passage {
             (before, Some(now)) if now != before && now != CtState::Untracked => now,
             (before, _) => before,
         };
-        if free.dnat && judged.state == Some(CtState::Untracked) {
-            // What is not tracked is not translated, and takes a way that it did not take before: no control.
+        if free.dnat && judged.state.is_some() && !judged.dnat {
+            // What is not tracked is not translated, nor what answers another packet of the batch. It takes a way that
+            // it did not take before: no control.
             return None;
         }
         if free.dnat && matches!(packet.state, CtState::New) {
