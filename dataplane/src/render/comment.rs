@@ -59,9 +59,10 @@ impl Origin {
 
 /// Positions in the stored list, from 0: of one rule (`3`), or from the first to the last of a run (`3-7`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Indexes {
+    /// Of the first rule.
     pub first: usize,
+    /// Of the last; the same for one rule.
     pub last: usize,
 }
 

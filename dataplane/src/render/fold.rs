@@ -52,7 +52,7 @@ pub(super) fn fold(rules: &[Rule<SetSide>], apart: impl Fn(Action) -> bool) -> V
     while let Some(first) = rest.first() {
         let run = if apart(first.action) { None } else { longest_run(rest) };
         let (length, one) = match run {
-            Some((length, difference)) => (length, difference.fold(&rest[..length])),
+            Some((length, difference)) => (length, difference.merge(&rest[..length])),
             None => (1, Folded { rule: Cow::Borrowed(first), last: first.index, ends: None }),
         };
         folded.push(one);
@@ -153,7 +153,7 @@ impl Difference {
     }
 
     /// One rule in the place of a run.
-    fn fold(self, run: &[Rule<SetSide>]) -> Folded<'_> {
+    fn merge(self, run: &[Rule<SetSide>]) -> Folded<'_> {
         let mut rule = run[0].clone();
         let last = run[run.len() - 1].index;
         if let Some(direction) = self.port {

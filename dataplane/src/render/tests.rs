@@ -8,5 +8,6 @@ mod interpreter;
 mod kernel;
 mod packets;
 mod rules;
+mod runs;
 mod stages;
 mod worlds;

@@ -3,15 +3,13 @@
 
 use super::{
     interpreter::{Fate, Kernel, Packet},
-    worlds::{World, link, packet, world, world_of_runs},
+    worlds::{World, link, packet, world},
 };
 use crate::ruleset::{Hook, Ruleset, ct_state};
-use proptest::{collection::vec, prelude::*, sample::Index};
+use proptest::{collection::vec, prelude::*};
 use proto::{
     id::IfName,
     judge::{self, CtState, Judge, Verdict},
-    rule::{Rule, SetSide},
-    update::Member,
 };
 
 /// A packet's way through the host.
@@ -35,7 +33,7 @@ pub(super) fn way() -> impl Strategy<Value = Way> {
 }
 
 /// What the ruleset does, and how many lines it logs.
-fn enforced(ruleset: &Ruleset, packet: &Packet, way: &Way) -> (Fate, usize) {
+pub(super) fn enforced(ruleset: &Ruleset, packet: &Packet, way: &Way) -> (Fate, usize) {
     let mut kernel = Kernel::new(ruleset);
     let fate = go(&mut kernel, &mut packet.clone(), way);
     (fate, kernel.logged)
@@ -90,7 +88,7 @@ fn hooks_of(kernel: &mut Kernel<'_>, packet: &mut Packet, hooks: &[AtHook<'_>]) 
 }
 
 /// What the semantics say.
-fn expected(world: &judge::World, packet: &Packet, way: &Way) -> (Fate, usize) {
+pub(super) fn expected(world: &judge::World, packet: &Packet, way: &Way) -> (Fate, usize) {
     let way = match way.clone() {
         Way::In(link) => judge::Way::In(link),
         Way::Out(link, rerouted) => judge::Way::Out { link, rerouted },
@@ -128,7 +126,7 @@ fn judged(packet: &Packet) -> judge::Packet {
     }
 }
 
-fn to_judge(world: &World) -> judge::World {
+pub(super) fn to_judge(world: &World) -> judge::World {
     let shared = world.updates();
     let mut judged = judge::World::default();
     shared.iter().for_each(|update| judged.apply(update));
@@ -157,48 +155,4 @@ proptest! {
             prop_assert_eq!(enforced, expected, "{:?} {:?}", way, packet);
         }
     }
-
-    /// Of one policy and one profile, by packets that are made for their rules.
-    #[test]
-    fn runs_of_rules_decide_as_each_of_them_says(
-        world in world_of_runs(),
-        packets in vec((packet(), any::<Index>(), any::<[bool; 5]>()), 60),
-    ) {
-        let ruleset = world.renderer().ruleset();
-        let semantics = to_judge(&world);
-        let of_policies = world.policies.values().flat_map(|policy| &policy.ingress);
-        let rules: Vec<_> = of_policies.chain(world.profiles.values().flat_map(|p| &p.ingress)).collect();
-        for (packet, rule, parts) in packets {
-            let packet = aimed_at(rules[rule.index(rules.len())], &world, packet, parts);
-            let way = Way::In(IfName::from("eth0"));
-            let (enforced, expected) = (enforced(&ruleset, &packet, &way), expected(&semantics, &packet, &way));
-            prop_assert_eq!(enforced, expected, "{:?}", packet);
-        }
-    }
-}
-
-/// A new connection's packet that has some of what a rule asks for.
-fn aimed_at(rule: &Rule<SetSide>, world: &World, mut packet: Packet, parts: [bool; 5]) -> Packet {
-    (packet.ct_state, packet.dnat) = (ct_state::NEW, false);
-    let sides = [
-        (&rule.source, &mut packet.source, &mut packet.source_port),
-        (&rule.destination, &mut packet.destination, &mut packet.destination_port),
-    ];
-    let v4 = sides[0].1.is_ipv4();
-    for (at, (side, address, port)) in sides.into_iter().enumerate() {
-        if let Some(net) = side.nets.iter().find(|net| net.addr().is_ipv4() == v4 && parts[at]) {
-            *address = net.network();
-        }
-        if let Some(range) = side.ports.first().filter(|_| parts[at + 2]) {
-            *port = range.first;
-        }
-        let named = side.named_ports.iter().filter(|_| !parts[at + 2]).flat_map(|set| &world.sets[set]);
-        for member in named.take(1) {
-            if let Member::Port { protocol, port: number, .. } = *member {
-                (packet.protocol, *port) = (protocol, number);
-            }
-        }
-    }
-    packet.protocol = rule.protocol.filter(|_| parts[4]).unwrap_or(packet.protocol);
-    packet
 }

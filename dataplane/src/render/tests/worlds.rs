@@ -101,7 +101,7 @@ fn port_range() -> impl Strategy<Value = PortRange> + Clone {
     })
 }
 
-fn protocol() -> impl Strategy<Value = Protocol> + Clone {
+pub(super) fn protocol() -> impl Strategy<Value = Protocol> + Clone {
     select(&PROTOCOLS[..]).prop_map(Protocol)
 }
 
@@ -125,7 +125,7 @@ pub(super) fn members(id: SetId) -> BoxedStrategy<Vec<Member>> {
         .boxed()
 }
 
-fn seldom<S: Strategy>(weight: f64, strategy: S) -> impl Strategy<Value = Option<S::Value>> {
+pub(super) fn seldom<S: Strategy>(weight: f64, strategy: S) -> impl Strategy<Value = Option<S::Value>> {
     option::weighted(weight, strategy)
 }
 
@@ -141,7 +141,7 @@ fn side(with_ports: bool) -> impl Strategy<Value = SetSide> {
 }
 
 /// By how likely it names nets, and ports.
-fn side_of(net_weight: f64, port_weight: f64) -> impl Strategy<Value = SetSide> {
+pub(super) fn side_of(net_weight: f64, port_weight: f64) -> impl Strategy<Value = SetSide> {
     let addresses = (
         some(net_weight, net()),
         some(net_weight * 0.6, net()),
@@ -168,7 +168,7 @@ fn side_of(net_weight: f64, port_weight: f64) -> impl Strategy<Value = SetSide> 
     })
 }
 
-fn icmp() -> impl Strategy<Value = IcmpMatch> {
+pub(super) fn icmp() -> impl Strategy<Value = IcmpMatch> {
     (select(vec![8u8, 128, 135]), option::of(0..2u8))
         .prop_map(|(icmp_type, code)| IcmpMatch { icmp_type, code })
 }
@@ -201,7 +201,7 @@ fn protocol_number() -> impl Strategy<Value = Protocol> {
 }
 
 /// A rule, or some that differ in a net, a port, or both and the protocol.
-fn alike(rule: BoxedStrategy<Rule<SetSide>>) -> BoxedStrategy<Vec<Rule<SetSide>>> {
+pub(super) fn alike(rule: BoxedStrategy<Rule<SetSide>>) -> BoxedStrategy<Vec<Rule<SetSide>>> {
     let side = || select(vec![None, Some(0), Some(1)]);
     let values = vec((net(), port_range(), option::of(select(vec![6, 17, 132]).prop_map(Protocol))), 0..4);
     let drawn = (rule, side(), side(), values.boxed());
@@ -225,77 +225,9 @@ fn rules() -> impl Strategy<Value = Vec<Rule<SetSide>>> {
     vec(alike(rule().boxed()), 0..5).prop_map(|rules| numbered(rules.concat()))
 }
 
-fn numbered(mut rules: Vec<Rule<SetSide>>) -> Vec<Rule<SetSide>> {
+pub(super) fn numbered(mut rules: Vec<Rule<SetSide>>) -> Vec<Rule<SetSide>> {
     rules.iter_mut().enumerate().for_each(|(index, rule)| rule.index = index);
     rules
-}
-
-/// Rules that are alike, some of which have something of another rule: what is folded, and what is nearly.
-fn nearly_alike() -> BoxedStrategy<Vec<Rule<SetSide>>> {
-    let oddities = vec(seldom(0.4, (0..FIELDS, demanding())), 4);
-    let run = (alike(simple().boxed()), oddities).prop_map(|(mut rules, oddities)| {
-        for (rule, (field, other)) in rules.iter_mut().zip(oddities).filter_map(|(r, o)| Some((r, o?))) {
-            take_field(rule, field, other);
-        }
-        rules
-    });
-    vec(run.boxed(), 1..3).prop_map(|rules| numbered(rules.concat())).boxed()
-}
-
-/// A rule that asks for little, so that packets meet it.
-fn simple() -> impl Strategy<Value = Rule<SetSide>> {
-    (rule().boxed(), vec((0..FIELDS, demanding()), 0..3)).prop_map(|(any, fields)| {
-        let protocol = Some(Protocol::TCP);
-        let (source, destination) = Default::default();
-        let (not_protocol, icmp, not_icmp) = (None, None, None);
-        let mut rule =
-            Rule { family: None, protocol, not_protocol, icmp, not_icmp, source, destination, ..any };
-        fields.into_iter().for_each(|(field, other)| take_field(&mut rule, field, other));
-        rule
-    })
-}
-
-/// A rule that asks for nearly everything there is.
-fn demanding() -> BoxedStrategy<Rule<SetSide>> {
-    let side = || side_of(0.9, 0.9).boxed();
-    let family = select(Family::BOTH.to_vec());
-    (rule().boxed(), side(), side(), family, protocol(), icmp(), icmp())
-        .prop_map(|(rule, source, destination, family, not_protocol, icmp, not_icmp)| Rule {
-            family: Some(family),
-            not_protocol: Some(not_protocol),
-            icmp: Some(icmp),
-            not_icmp: Some(not_icmp),
-            source,
-            destination,
-            ..rule
-        })
-        .boxed()
-}
-
-const FIELDS: usize = 6 + 2 * 8;
-
-/// Gives a rule one field of another.
-fn take_field(rule: &mut Rule<SetSide>, field: usize, other: Rule<SetSide>) {
-    let (side, other_side) = match field % 2 {
-        0 => (&mut rule.source, other.source),
-        _ => (&mut rule.destination, other.destination),
-    };
-    match field {
-        0 => rule.action = other.action,
-        1 => rule.protocol = other.protocol,
-        2 => rule.family = other.family,
-        3 => rule.not_protocol = other.not_protocol,
-        4 => rule.icmp = other.icmp,
-        5 => rule.not_icmp = other.not_icmp,
-        6 | 7 => side.nets = other_side.nets,
-        8 | 9 => side.not_nets = other_side.not_nets,
-        10 | 11 => side.set = other_side.set,
-        12 | 13 => side.not_set = other_side.not_set,
-        14 | 15 => side.ports = other_side.ports,
-        16 | 17 => side.named_ports = other_side.named_ports,
-        18 | 19 => side.not_ports = other_side.not_ports,
-        _ => side.not_named_ports = other_side.not_named_ports,
-    }
 }
 
 pub(super) fn policy() -> impl Strategy<Value = Policy> {
@@ -463,39 +395,6 @@ pub(super) fn world() -> impl Strategy<Value = World> {
             wildcard,
         },
     )
-}
-
-/// One link, whose endpoint has one policy and one profile.
-pub(super) fn world_of_runs() -> impl Strategy<Value = World> {
-    let sets = set_ids().map(|id| members(id).prop_map(move |members| (id, members)));
-    (nearly_alike(), nearly_alike(), sets).prop_map(|(ingress, of_profile, sets)| {
-        let (link, name, profile) = (IfName::from("eth0"), HostEndpointName::from("a"), "r0".into());
-        let tier = Tier {
-            name: TierName::from("default"),
-            default_action: TierDefault::Pass,
-            ingress: vec![policy_id(0)],
-            egress: Vec::new(),
-        };
-        let endpoint = Endpoint {
-            interface: InterfaceMatch::Named(link.clone()),
-            valid: true,
-            profiles: vec![ProfileName::clone(&profile)],
-            normal: vec![tier],
-            forward: Vec::new(),
-            untracked: Vec::new(),
-            pre_dnat: Vec::new(),
-        };
-        let policy = Policy { tier: "default".into(), ingress, egress: Vec::new() };
-        World {
-            sets: sets.into_iter().collect(),
-            policies: [(policy_id(0), policy)].into(),
-            profiles: [(profile, Profile { ingress: of_profile, egress: Vec::new() })].into(),
-            endpoints: [(name.clone(), endpoint)].into(),
-            governed: [(link, name)].into(),
-            flat_max: 64,
-            ..World::default()
-        }
-    })
 }
 
 pub(super) fn link() -> impl Strategy<Value = IfName> {
